@@ -1,0 +1,71 @@
+/** Deadlines and retries, both with an end. Tested by test/base/retry.ts. */
+import type { Clock } from './clock.ts'
+import { BaseError, SupplierError } from './errors.ts'
+import { type Ms, ms } from './units.ts'
+
+/**
+ * Waits for `work`, whose signal is aborted at the limit: leaves nothing running behind.
+ * @throws BaseError DEADLINE (retryable), or `signal.reason`
+ */
+export async function withDeadline<T>(
+  clock: Clock,
+  limit: Ms,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const timer = new AbortController()
+  const ended = new AbortController()
+  const late = new BaseError('DEADLINE', `no answer within ${limit} ms`, {
+    data: { limitMs: limit },
+    retryable: true,
+  })
+  clock.sleep(limit, ended.signal).then(
+    () => timer.abort(late),
+    () => {},
+  )
+  const both = signal === undefined ? timer.signal : AbortSignal.any([signal, timer.signal])
+  try {
+    return await work(both)
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason
+    if (timer.signal.aborted) throw late
+    throw error
+  } finally {
+    ended.abort()
+  }
+}
+
+export interface RetryOptions {
+  attemptsMax: number
+  delayFirst: Ms
+  delayMax: Ms
+}
+
+export const RETRY_DEFAULTS: RetryOptions = {
+  attemptsMax: 4,
+  delayFirst: ms(200),
+  delayMax: ms(5_000),
+}
+
+/**
+ * Calls `work` again while it throws an error that says `retryable`, with full jitter. Only for calls
+ * that may be made twice. @throws the last error, or `signal.reason`
+ */
+export async function retry<T>(
+  deps: { clock: Clock; random: () => number },
+  options: RetryOptions,
+  signal: AbortSignal,
+  work: (attempt: number) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    signal.throwIfAborted()
+    try {
+      return await work(attempt)
+    } catch (error) {
+      const worth = error instanceof SupplierError && error.retryable
+      if (!worth || attempt >= options.attemptsMax) throw error
+      const ceiling = Math.min(options.delayMax, options.delayFirst * 2 ** (attempt - 1))
+      await deps.clock.sleep(ms(deps.random() * ceiling), signal)
+    }
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * supplier.yaml from disk to a checked, frozen value; the only file that reads the environment.
+ *
+ * All wrong settings are reported at once, with path and remedy. Tests: test/config/load.ts.
+ */
+import { readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { parseDocument } from 'yaml'
+import { SupplierError } from '../base/errors.ts'
+import { type Config, ConfigSchema } from './schema.ts'
+
+export const CONFIG_ERRORS = {
+  CONFIG_MISSING:
+    'There is no configuration file. Copy supplier.example.yaml, or name one with --config.',
+  CONFIG_YAML: 'The configuration file is not YAML.',
+  CONFIG_INVALID: 'Settings are wrong. Each is named with its path and what to write instead.',
+} as const
+
+export class ConfigError extends SupplierError<keyof typeof CONFIG_ERRORS> {}
+
+/** What the environment tells us; nothing else of it is read. */
+export interface Environment {
+  readonly passphrase: string | undefined
+  /** Where systemd puts credentials. */
+  readonly credentialsDirectory: string | undefined
+  readonly configPath: string | undefined
+  /** What an engine process may see: no secret is among it. */
+  readonly engine: Readonly<Record<string, string>>
+}
+
+const ENGINE_VARIABLES = [
+  'PATH',
+  'HOME',
+  'LANG',
+  'LC_ALL',
+  'TMPDIR',
+  'TEMP',
+  'TMP',
+  'SystemRoot',
+  'LD_LIBRARY_PATH',
+  'DYLD_LIBRARY_PATH',
+  'CUDA_VISIBLE_DEVICES',
+  'CUDA_DEVICE_ORDER',
+  'GGML_VK_VISIBLE_DEVICES',
+  'HIP_VISIBLE_DEVICES',
+  'VK_ICD_FILENAMES',
+  'XDG_CACHE_HOME',
+  'XDG_RUNTIME_DIR',
+] as const
+
+export function readEnvironment(variables: NodeJS.ProcessEnv = process.env): Environment {
+  const engine: Record<string, string> = {}
+  for (const name of ENGINE_VARIABLES) {
+    const value = variables[name]
+    if (value !== undefined) engine[name] = value
+  }
+  return {
+    passphrase: variables['POKT_SUPPLIER_PASSPHRASE'],
+    credentialsDirectory: variables['CREDENTIALS_DIRECTORY'],
+    configPath: variables['POKT_SUPPLIER_CONFIG'],
+    engine,
+  }
+}
+
+/** Relative paths start at the configuration file, `~` at the home folder. @throws ConfigError */
+export async function loadConfig(path: string): Promise<Config> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new ConfigError('CONFIG_MISSING', `no configuration at ${path}`, { cause })
+  }
+  return parseConfig(text, dirname(resolve(path)))
+}
+
+/** @throws ConfigError CONFIG_YAML, CONFIG_INVALID (`message` has one line for each wrong setting) */
+export function parseConfig(text: string, folder: string): Config {
+  const document = parseDocument(text, { uniqueKeys: true })
+  const [fault] = document.errors
+  if (fault !== undefined) throw new ConfigError('CONFIG_YAML', fault.message)
+  const parsed = ConfigSchema.safeParse(document.toJS() ?? {})
+  const problems = parsed.success ? beyondSchema(parsed.data) : parsed.error.issues.map(describe)
+  if (!parsed.success || problems.length > 0) {
+    throw new ConfigError('CONFIG_INVALID', problems.join('\n'), {
+      data: { problems: problems.length },
+    })
+  }
+  return freeze(withPaths(parsed.data, folder))
+}
+
+/** What one setting cannot know of another. */
+function beyondSchema(config: Config): string[] {
+  const problems: string[] = []
+  const ids = config.services.map(({ id }) => id)
+  for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) {
+    problems.push(`services: "${id}" stands there twice; keep one`)
+  }
+  const shares = config.stake?.revShare
+  const sum = shares?.reduce((total, { percent }) => total + percent, 0)
+  if (sum !== undefined && sum !== 100)
+    problems.push(`stake.revShare: the shares add up to ${sum}, not to 100`)
+  if (config.relay.minedRequestMax > config.relay.bodyMax) {
+    problems.push('relay.minedRequestMax: must not be larger than relay.bodyMax')
+  }
+  if (!isLoopback(config.admin.listen.host)) {
+    problems.push(
+      'admin.listen: health and status are for this machine only; write 127.0.0.1 and a port',
+    )
+  }
+  return problems
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}
+
+function describe(issue: {
+  path: PropertyKey[]
+  message: string
+  code?: string
+  keys?: string[]
+}): string {
+  const path = issue.path.map(String).join('.')
+  if (issue.code === 'unrecognized_keys') {
+    const keys = (issue.keys ?? []).map((key) => (path === '' ? key : `${path}.${key}`))
+    return `${keys.join(', ')}: there is no such setting; see supplier.example.yaml`
+  }
+  return `${path === '' ? 'the file' : path}: ${issue.message}`
+}
+
+function withPaths(config: Config, folder: string): Config {
+  const path = (text: string) => {
+    const home = text === '~' || text.startsWith('~/') ? join(homedir(), text.slice(1)) : text
+    return isAbsolute(home) ? home : join(folder, home)
+  }
+  return {
+    ...config,
+    dataDir: path(config.dataDir),
+    operators: config.operators.map((operator) => ({
+      keyFile: path(operator.keyFile),
+      passphraseFile:
+        operator.passphraseFile === undefined ? undefined : path(operator.passphraseFile),
+    })),
+    services: config.services.map((service) => {
+      const { backend } = service
+      if (backend.kind === 'llamacpp') {
+        return backend.model === TINY_MODEL
+          ? service
+          : { ...service, backend: { ...backend, model: path(backend.model) } }
+      }
+      const { apiKeyFile } = backend
+      return apiKeyFile === undefined
+        ? service
+        : { ...service, backend: { ...backend, apiKeyFile: path(apiKeyFile) } }
+    }),
+  }
+}
+
+/** The name of the model that comes with the program. */
+export const TINY_MODEL = 'tiny'
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) freeze(inner)
+  }
+  return value
+}

@@ -1,0 +1,107 @@
+/**
+ * What to do at a block: a pure function from the latest committed height and the sessions we hold.
+ *
+ * The same arguments give the same plan, so the caller may crash between any two steps; the chain's
+ * state, read by the actions themselves, is the only judge of success. A transaction sent while `now`
+ * is the latest height lands in `now + 1` or later and the chain accepts `height <= close`, so the
+ * last useful height to send is `close - 1`. Sent before the window opens it would pass CheckTx, but
+ * its simulation would fail, so we wait for `open` unless the window is too short for that.
+ * Source: poktroll x/shared/types/session.go. Tests: test/miner/plan.ts.
+ */
+import { unreachable } from '../base/errors.ts'
+import { type Height, height, offset } from '../base/units.ts'
+import type { Windows } from '../protocol/windows.ts'
+import type { SessionRecord } from '../store/sessions.ts'
+
+export interface SessionView {
+  readonly record: SessionRecord
+  /** By the parameters at the session's END. */
+  readonly windows: Windows
+  /** Relays of the session that are being answered. */
+  readonly inFlight: number
+}
+
+export type Action =
+  /** Stop inserting, fix the root. `cut`: cancel the relays that are still running. */
+  | { readonly do: 'seal'; readonly session: SessionRecord; readonly cut: boolean }
+  /** Claim what is worth it and affordable; sessions of one operator and one session end. */
+  | { readonly do: 'claim'; readonly sessions: readonly SessionRecord[] }
+  | { readonly do: 'confirm-claim'; readonly session: SessionRecord }
+  /** Prove what the chain asks for; sessions of one operator and one session end. */
+  | { readonly do: 'prove'; readonly sessions: readonly SessionRecord[] }
+  | { readonly do: 'confirm-proof'; readonly session: SessionRecord }
+  /** Read how the chain settled, book it, drop the relays. */
+  | { readonly do: 'settle'; readonly session: SessionRecord }
+  | { readonly do: 'abandon'; readonly session: SessionRecord; readonly because: 'claim-missed' }
+
+/** When a session is sealed: from `first` on if no relay of it is running, at `last` in any case. */
+export function sealHeights(windows: Windows): { first: Height; last: Height } {
+  const lastSend = offset(windows.claimClose, -1)
+  const first = height(Math.min(windows.claimOpen, lastSend))
+  return { first, last: height(Math.max(first, windows.claimClose - 2)) }
+}
+
+/** The first height at which a proof is sent: the window's opening, a block before it if it is short. */
+export function proveFrom(windows: Windows): Height {
+  return windows.proofOpen <= offset(windows.proofClose, -1)
+    ? windows.proofOpen
+    : offset(windows.proofOpen, -1)
+}
+
+export function plan(now: Height, sessions: readonly SessionView[]): Action[] {
+  const actions: Action[] = []
+  const claims: SessionRecord[] = []
+  const proofs: SessionRecord[] = []
+  for (const view of sessions) {
+    const next = step(now, view)
+    if (next === 'claim') claims.push(view.record)
+    else if (next === 'prove') proofs.push(view.record)
+    else if (next !== undefined) actions.push(next)
+  }
+  for (const group of batches(claims)) actions.push({ do: 'claim', sessions: group })
+  for (const group of batches(proofs)) actions.push({ do: 'prove', sessions: group })
+  return actions
+}
+
+function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | undefined {
+  const { record: session, windows } = view
+  const { state } = session
+  switch (state.at) {
+    case 'serving': {
+      const { first, last } = sealHeights(windows)
+      if (now < first || (now < last && view.inFlight > 0)) return undefined
+      return { do: 'seal', session, cut: view.inFlight > 0 }
+    }
+    case 'sealed':
+      if (now < windows.claimClose) return 'claim'
+      return { do: 'abandon', session, because: 'claim-missed' }
+    case 'claiming':
+      return { do: 'confirm-claim', session }
+    case 'claimed':
+    case 'unproven':
+      // What needed no proof is looked at again until the window closes: the chain asks with the
+      // parameters of the settlement's height, which governance may have changed.
+      if (now >= windows.settlement) return { do: 'settle', session }
+      return now >= proveFrom(windows) && now < windows.proofClose ? 'prove' : undefined
+    case 'proving':
+      return now >= windows.settlement
+        ? { do: 'settle', session }
+        : { do: 'confirm-proof', session }
+    case 'proven':
+      return now >= windows.settlement ? { do: 'settle', session } : undefined
+    case 'done':
+      return undefined
+    default:
+      return unreachable(state)
+  }
+}
+
+/** One transaction carries the messages of one operator for one session end. */
+function batches(sessions: readonly SessionRecord[]): SessionRecord[][] {
+  const groups = new Map<string, SessionRecord[]>()
+  for (const session of sessions) {
+    const name = `${session.key.operator} ${session.key.end}`
+    groups.set(name, [...(groups.get(name) ?? []), session])
+  }
+  return [...groups.values()]
+}

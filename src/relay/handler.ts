@@ -1,0 +1,244 @@
+/**
+ * The conductor of one relay, and the only file that knows both the inference and the miner.
+ *
+ * Authorise, set aside its price, run, sign, make durable; then, and only then, the answer leaves.
+ * Outcomes (the outer status is always 200):
+ *   not authorised, replayed, late          unsigned error reply, nothing mined
+ *   the application's share is used up      signed inner 429, code 7, not mined
+ *   refused by us, or too large to claim    signed inner 429 / 413, code 10, not mined
+ *   an answer, or a fault of the request    signed, mined if its hash is under the target
+ *   the engine failed or was too slow       signed inner 502 / 504, code 5 / 10, not mined
+ * So a signed answer without `relay_miner_error` is exactly what a claim counts.
+ * Tests: test/relay/handler.ts and test/e2e.
+ */
+import type { Clock } from '../base/clock.ts'
+import { isAbort, SupplierError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { type Ms, ms } from '../base/units.ts'
+import type { InferenceAnswer } from '../inference/inference.ts'
+import type { Intake } from '../miner/intake.ts'
+import type { Meter } from '../miner/meter.ts'
+import { decodeHttpRequest, type HttpRequest } from '../protocol/http.ts'
+import { encodeRelayResponse, type RelayRequest, type RelayResponse } from '../protocol/relay.ts'
+import type { SessionRecord } from '../store/sessions.ts'
+import type { AuthorizedRelay, Authorizer } from './authorize.ts'
+import { type RelayCode, RelayError, wireError } from './errors.ts'
+import { errorReply, type InnerAnswer, innerError, signedResponse } from './respond.ts'
+
+export interface HandlerDeps {
+  readonly clock: Clock
+  readonly authorizer: Authorizer
+  readonly intake: Intake
+  readonly meter: Meter
+  readonly inference: {
+    answer(
+      serviceId: string,
+      request: HttpRequest,
+      options: { signal: AbortSignal; deadline: Ms },
+    ): Promise<InferenceAnswer>
+  }
+  readonly log: Log
+}
+
+export interface HandlerOptions {
+  /** From the request's last byte to the answer's. */
+  readonly requestTimeout: Ms
+  /** The chain publishes sampled requests: a larger one could not be proven and is not served. */
+  readonly minedRequestMax: number
+}
+
+export const HANDLER_DEFAULTS: HandlerOptions = {
+  requestTimeout: ms(60_000),
+  minedRequestMax: 512 * 1024,
+}
+
+/** What one relay came to, for the counters. */
+export type Outcome = 'mined' | 'refused' | 'overserviced' | 'failed' | 'rejected' | 'gone'
+
+export class RelayHandler {
+  readonly #deps: HandlerDeps
+  readonly #options: HandlerOptions
+  readonly #counts: Record<Outcome, number> = {
+    mined: 0,
+    refused: 0,
+    overserviced: 0,
+    failed: 0,
+    rejected: 0,
+    gone: 0,
+  }
+  #draining = false
+
+  constructor(deps: HandlerDeps, options: HandlerOptions = HANDLER_DEFAULTS) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  /** Since the start; `mined` are those that were answered and made durable. */
+  get counts(): Readonly<Record<Outcome, number>> {
+    return this.#counts
+  }
+
+  /** From now on relays are answered 429; those that run go on. */
+  drain(): void {
+    this.#draining = true
+  }
+
+  /**
+   * @param bytes the request's body; larger ones were refused by the server
+   * @returns the bytes of a RelayResponse
+   * @throws only `signal.reason`: the client is gone and nobody waits for an answer
+   */
+  async handle(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    let request: RelayRequest | undefined
+    try {
+      request = this.#deps.authorizer.decode(bytes)
+      const relay = await this.#deps.authorizer.authorize(request, signal)
+      return encodeRelayResponse(await this.#serve(relay, bytes.length, signal))
+    } catch (error) {
+      if (signal.aborted) {
+        this.#counts.gone++
+        throw signal.reason
+      }
+      const refusal = error instanceof RelayError ? error : this.#unexpected(error)
+      this.#counts.rejected++
+      this.#deps.log.debug(
+        { code: refusal.code, service: request?.meta?.sessionHeader?.serviceId },
+        'relay rejected',
+      )
+      return errorReply(refusal, request)
+    }
+  }
+
+  async #serve(relay: AuthorizedRelay, size: number, signal: AbortSignal): Promise<RelayResponse> {
+    const { intake, meter } = this.#deps
+    const session = await this.#admit(relay)
+    const stay = await intake.enter(session, relay.replayKey).catch((error: unknown) => {
+      throw sessionError(error)
+    })
+    if (stay === undefined) throw new RelayError('REPLAYED', 'this request was answered before')
+    try {
+      if (size > this.#options.minedRequestMax) return this.#tooLarge(relay)
+      const reservation = await meter.reserve(session, signal)
+      if (reservation === undefined) {
+        const answer = innerError(
+          429,
+          'the session limit of the application is reached',
+          'session_limit',
+        )
+        return this.#unmined(relay, 'overserviced', 'OVERSERVICED', answer)
+      }
+      try {
+        const response = await this.#run(relay, session, AbortSignal.any([signal, stay.signal]))
+        if (response.relayMinerError === undefined) reservation.settle()
+        return response
+      } finally {
+        reservation.refund()
+      }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      if (stay.signal.aborted) return this.#cutOff(relay)
+      throw error
+    } finally {
+      stay.leave()
+    }
+  }
+
+  async #run(
+    relay: AuthorizedRelay,
+    session: SessionRecord,
+    signal: AbortSignal,
+  ): Promise<RelayResponse> {
+    const { clock, intake, inference, log } = this.#deps
+    const { header, request, signer, replayKey } = relay
+    if (this.#draining)
+      return this.#refuse(relay, innerError(429, 'the supplier is stopping', 'stopping', 30))
+    const started = clock.monotonic()
+    const deadline = ms(started + this.#options.requestTimeout)
+    const inner = innerRequest(request.payload)
+    const answer: InferenceAnswer =
+      inner === undefined
+        ? innerError(400, 'the relay does not carry an HTTP request', 'bad_request')
+        : await inference.answer(header.serviceId, inner, { signal, deadline })
+    signal.throwIfAborted()
+    if (answer.refused === true) return this.#refuse(relay, answer)
+    if (answer.failed === 'timeout') return this.#unmined(relay, 'failed', 'LATE', answer)
+    if (answer.failed !== undefined || answer.status >= 500)
+      return this.#unmined(relay, 'failed', 'ENGINE', answer)
+    const response = signedResponse(signer, header, answer)
+    const recorded = await intake.record(session, request, response, replayKey)
+    if (recorded === 'replayed')
+      throw new RelayError('REPLAYED', 'this request was answered before')
+    this.#counts.mined++
+    log.debug(
+      {
+        sessionId: header.sessionId,
+        service: header.serviceId,
+        app: header.applicationAddress,
+        durationMs: Math.round(clock.monotonic() - started),
+        tokensIn: answer.usage?.promptTokens,
+        tokensOut: answer.usage?.completionTokens,
+      },
+      'relay answered',
+    )
+    return response
+  }
+
+  async #admit(relay: AuthorizedRelay): Promise<SessionRecord> {
+    try {
+      return await this.#deps.intake.admit(relay.header, relay.signer.address, relay.now)
+    } catch (error) {
+      throw sessionError(error)
+    }
+  }
+
+  #tooLarge(relay: AuthorizedRelay): RelayResponse {
+    const text = `the relay is larger than ${this.#options.minedRequestMax} bytes and could not be proven`
+    return this.#refuse(relay, innerError(413, text, 'request_too_large'))
+  }
+
+  #refuse(relay: AuthorizedRelay, answer: InnerAnswer): RelayResponse {
+    return this.#unmined(relay, 'refused', 'REFUSED', answer)
+  }
+
+  /** The session had to be sealed while this relay was running: it can not be paid any more. */
+  #cutOff(relay: AuthorizedRelay): RelayResponse {
+    return this.#unmined(
+      relay,
+      'failed',
+      'LATE',
+      innerError(504, 'the session ended before the answer', 'session_ended'),
+    )
+  }
+
+  #unmined(
+    relay: AuthorizedRelay,
+    outcome: Outcome,
+    code: RelayCode,
+    answer: InnerAnswer,
+  ): RelayResponse {
+    this.#counts[outcome]++
+    return signedResponse(relay.signer, relay.header, answer, wireError(code, ''))
+  }
+
+  /** A fault of ours or of the disk: the relay is refused, nothing of it is mined. */
+  #unexpected(error: unknown): RelayError {
+    if (!isAbort(error, undefined)) this.#deps.log.error({ err: error }, 'relay failed')
+    const retryable = error instanceof SupplierError && error.retryable
+    return new RelayError('ENGINE', 'the relay could not be completed', { cause: error, retryable })
+  }
+}
+
+function sessionError(error: unknown): unknown {
+  const sealed = error instanceof SupplierError && error.code === 'SESSION_SEALED'
+  return sealed
+    ? new RelayError('EXPIRED', 'session expired: it takes no more relays', { cause: error })
+    : error
+}
+
+function innerRequest(payload: Uint8Array): HttpRequest | undefined {
+  try {
+    return decodeHttpRequest(payload)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What goes back to the gateway: a signed response for a relay that was authorised, an unsigned error
+ * reply for what was not. Nothing unverified is ever signed.
+ *
+ * Inner headers are Content-Type and, where due, Retry-After: never one that changes by itself, since
+ * the response is hashed. Source: poktroll pkg/relayer/proxy/error_reply.go. Tests: test/relay/respond.ts.
+ */
+import { utf8 } from '../base/bytes.ts'
+import type { Signer } from '../keys/keyring.ts'
+import { encodeHttpResponse } from '../protocol/http.ts'
+import {
+  encodeRelayResponse,
+  payloadHash,
+  type RelayMinerError,
+  type RelayRequest,
+  type RelayResponse,
+  responseDigest,
+  type SessionHeader,
+} from '../protocol/relay.ts'
+import { type RelayError, wireError } from './errors.ts'
+
+export interface InnerAnswer {
+  readonly status: number
+  readonly contentType: string
+  readonly body: Uint8Array
+  readonly retryAfterSeconds?: number
+}
+
+const NOTHING = new Uint8Array(0)
+const NO_HEADER: SessionHeader = {
+  applicationAddress: '',
+  serviceId: '',
+  sessionId: '',
+  sessionStartBlockHeight: 0n,
+  sessionEndBlockHeight: 0n,
+}
+
+/** The response of an authorised relay, with the operator's signature over its header and payload hash. */
+export function signedResponse(
+  signer: Signer,
+  header: SessionHeader,
+  answer: InnerAnswer,
+  relayMinerError?: RelayMinerError,
+): RelayResponse {
+  const { status, contentType, body, retryAfterSeconds } = answer
+  const headers: [string, string][] = [['Content-Type', contentType]]
+  if (retryAfterSeconds !== undefined) headers.push(['Retry-After', String(retryAfterSeconds)])
+  const payload = encodeHttpResponse({ status, headers, body })
+  const unsigned: RelayResponse = {
+    meta: { sessionHeader: header, supplierOperatorSignature: NOTHING },
+    payload,
+    relayMinerError,
+    payloadHash: payloadHash(payload),
+  }
+  const supplierOperatorSignature = signer.sign(responseDigest(unsigned))
+  return { ...unsigned, meta: { sessionHeader: header, supplierOperatorSignature } }
+}
+
+/** @param request what was decoded of it; without one the reply carries an empty header */
+export function errorReply(error: RelayError, request: RelayRequest | undefined): Uint8Array {
+  const relayMinerError = wireError(error.code, error.message)
+  return encodeRelayResponse({
+    meta: {
+      sessionHeader: request?.meta?.sessionHeader ?? NO_HEADER,
+      supplierOperatorSignature: NOTHING,
+    },
+    payload: utf8(relayMinerError.message),
+    relayMinerError,
+    payloadHash: undefined,
+  })
+}
+
+/** A small OpenAI-shaped error for a relay that we do not answer ourselves. */
+export function innerError(
+  status: number,
+  message: string,
+  code: string,
+  retryAfterSeconds?: number,
+): InnerAnswer {
+  const type =
+    status === 429 ? 'rate_limit_error' : status < 500 ? 'invalid_request_error' : 'server_error'
+  const body = JSON.stringify({ error: { message, type, param: null, code } })
+  return {
+    status,
+    contentType: 'application/json',
+    body: utf8(body),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  }
+}

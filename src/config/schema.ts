@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import { LOG_LEVELS } from '../base/log.ts'
 import { type Ms, ms, parseCoin, type Upokt } from '../base/units.ts'
+import { type GasPrice, parseGasPrice } from '../chain/tx.ts'
 import { parseAddress } from '../protocol/address.ts'
 import { validServiceId } from '../protocol/session.ts'
 
@@ -51,6 +52,15 @@ const amount = z.string().transform((text, context): Upokt => {
     return parseCoin(text)
   } catch {
     context.addIssue(`write an amount such as 60000000000upokt, not "${text}"`)
+    return z.NEVER
+  }
+})
+
+const gasPrice = z.string().transform((text, context): GasPrice => {
+  try {
+    return parseGasPrice(text)
+  } catch {
+    context.addIssue(`write a price such as 0.000001upokt, not "${text}"`)
     return z.NEVER
   }
 })
@@ -134,7 +144,7 @@ export const ConfigSchema = z.strictObject({
       .min(1)
       .describe('CometBFT RPC endpoints of a node, the preferred one first.'),
     id: z.string().min(1).default('pocket').describe('The chain must call itself so.'),
-    gasPrice: z.number().min(0).max(1_000).default(0.000001).describe('upokt for one unit of gas.'),
+    gasPrice: gasPrice.prefault('0.000001upokt').describe('What one unit of gas costs.'),
     pollEvery: duration
       .prefault('3s')
       .describe('How often the node is asked for its height beside the subscription.'),

@@ -21,10 +21,16 @@ export interface TxDeps {
     prepare(
       signer: Signer,
       messages: readonly Any[],
-      options: { timeoutHeight: Height; feeFactor?: number; attempt?: number },
+      options: {
+        timeoutHeight: Height
+        feeFactor?: number
+        attempt?: number
+        fallbackGas?: bigint
+      },
       signal: AbortSignal,
     ): Promise<Submission>
     send(bytes: Uint8Array, signal: AbortSignal): Promise<SendResult>
+    resend(bytes: Uint8Array, signal: AbortSignal): Promise<SendResult>
     result(
       txHash: string,
       signal: AbortSignal,
@@ -99,9 +105,9 @@ export class Submit {
     }
   }
 
-  /** The same bytes once more: for a transaction that was taken and is not seen. */
+  /** The same bytes to every node: for a transaction that was taken and is not seen. */
   async resend(session: SessionRecord, tx: Submission, signal: AbortSignal): Promise<Submission> {
-    const sent = await this.#send(tx, signal)
+    const sent = await this.#send(tx, signal, 'resend')
     this.#deps.log.info(
       { sessionId: session.key.sessionId, txHash: tx.txHash },
       'transaction sent again',
@@ -130,7 +136,12 @@ export class Submit {
     const prepared = await this.#deps.broadcaster.prepare(
       signer,
       batch.map(({ message }) => message),
-      { timeoutHeight, attempt, feeFactor: FEE_GROWTH ** (attempt - 1) },
+      {
+        timeoutHeight,
+        attempt,
+        feeFactor: FEE_GROWTH ** (attempt - 1),
+        fallbackGas: gasFor(batch),
+      },
       signal,
     )
     const tx: Submission = { ...prepared, sentAt: block.height }
@@ -146,9 +157,13 @@ export class Submit {
     }
   }
 
-  async #send(tx: Submission, signal: AbortSignal): Promise<Submission> {
+  async #send(
+    tx: Submission,
+    signal: AbortSignal,
+    how: 'send' | 'resend' = 'send',
+  ): Promise<Submission> {
     try {
-      const result = await this.#deps.broadcaster.send(tx.bytes, signal)
+      const result = await this.#deps.broadcaster[how](tx.bytes, signal)
       if (result.kind !== 'rejected') return tx
       const { code, codespace, log } = result
       this.#deps.log.warn(
@@ -173,6 +188,12 @@ export class Submit {
     )
     await this.#deps.sessions.put({ ...session, reason: errorText(error) })
   }
+}
+
+/** Where a window is too short to simulate inside it: well above what claims and proofs were seen to use. */
+function gasFor(batch: readonly Item[]): bigint {
+  const bytes = batch.reduce((sum, { message }) => sum + message.value.length, 0)
+  return BigInt(100_000 + 200_000 * batch.length + 20 * bytes)
 }
 
 function batches(items: readonly Item[]): Item[][] {

@@ -29,7 +29,7 @@ export interface ProofRow {
   closest_value_hash: string
   side_nodes: string[]
   sibling_data: string
-  compact: { bit_mask: string; num_side_nodes: number; side_nodes_count: number }
+  compact?: { bit_mask: string; num_side_nodes: number; side_nodes_count: number }
   gob?: string
   gob_len: number
   gob_sha256: string

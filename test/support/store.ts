@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { toBech32 } from '@cosmjs/encoding'
 import fc from 'fast-check'
+import { concat } from '../../src/base/bytes.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { type Address, computeUnits, height, ms, upokt } from '../../src/base/units.ts'
 import type { LedgerEntry } from '../../src/store/ledger.ts'
@@ -41,6 +42,14 @@ export function relay(name: string, size = 100): ServedRelay {
   return { replayKey: digest(`request ${name}`), leaf }
 }
 
+/** A relay whose bytes no compression makes smaller. */
+export function incompressible(name: string, size: number): ServedRelay {
+  const { replayKey, leaf } = relay(name)
+  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, i) => digest(`${name} ${i}`))
+  const bytes = concat(...blocks).subarray(0, size)
+  return leaf === undefined ? { replayKey } : { replayKey, leaf: { ...leaf, relay: bytes } }
+}
+
 export function record(key: SessionKey, state: SessionState = { at: 'serving' }): SessionRecord {
   return {
     key,
@@ -78,19 +87,23 @@ export function entry(key: SessionKey, changes: Partial<LedgerEntry> = {}): Ledg
   }
 }
 
+/** Objects as our own code makes them: `fc.record` makes some without a prototype. */
+export const anyOf = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
+  fc.record<T>(model, { noNullPrototype: true })
+
 const uint8 = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 const heights = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }).map(height)
 const uint64 = fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn })
 const money = fc.bigInt({ min: 0n, max: 10n ** 30n }).map(upokt)
 const counts = fc.nat()
 
-export const anyKey: fc.Arbitrary<SessionKey> = fc.record({
+export const anyKey: fc.Arbitrary<SessionKey> = anyOf({
   end: heights,
   operator: uint8(20).map((bytes) => toBech32('pokt', bytes) as Address),
   sessionId: uint8(32).map((bytes) => Buffer.from(bytes).toString('hex')),
 })
 
-const anySubmission: fc.Arbitrary<Submission> = fc.record({
+const anySubmission: fc.Arbitrary<Submission> = anyOf({
   txHash: fc.string(),
   bytes: fc.uint8Array({ maxLength: 300 }),
   sentAt: heights,
@@ -102,9 +115,8 @@ const anySubmission: fc.Arbitrary<Submission> = fc.record({
 
 const root = uint8(48)
 const rooted = (at: 'sealed' | 'claimed' | 'proven' | 'unproven') =>
-  fc.record({ at: fc.constant(at), root })
-const sent = (at: 'claiming' | 'proving') =>
-  fc.record({ at: fc.constant(at), root, tx: anySubmission })
+  anyOf({ at: fc.constant(at), root })
+const sent = (at: 'claiming' | 'proving') => anyOf({ at: fc.constant(at), root, tx: anySubmission })
 
 const anyState: fc.Arbitrary<SessionState> = fc.oneof(
   fc.constant<SessionState>({ at: 'serving' }),
@@ -114,41 +126,39 @@ const anyState: fc.Arbitrary<SessionState> = fc.oneof(
   sent('proving'),
   rooted('proven'),
   rooted('unproven'),
-  fc.record({ at: fc.constant('done' as const), outcome: fc.constantFrom(...OUTCOMES) }),
-  fc.record({ at: fc.constant('done' as const), outcome: fc.constantFrom(...OUTCOMES), root }),
+  anyOf({ at: fc.constant('done' as const), outcome: fc.constantFrom(...OUTCOMES) }),
+  anyOf({ at: fc.constant('done' as const), outcome: fc.constantFrom(...OUTCOMES), root }),
 ) as fc.Arbitrary<SessionState>
 
-export const anyRecord: fc.Arbitrary<SessionRecord> = fc
-  .record({
-    key: anyKey,
-    header: fc.record({
-      applicationAddress: fc.string(),
-      serviceId: fc.string({ unit: 'binary' }),
-      sessionId: fc.constant(''),
-      sessionStartBlockHeight: uint64,
-      sessionEndBlockHeight: fc.constant(0n),
-    }),
-    computeUnitsPerRelay: uint64.map(computeUnits),
-    target: uint8(32),
-    price: fc.record({
-      computeUnitsToTokensMultiplier: uint64,
-      computeUnitCostGranularity: uint64,
-    }),
-    state: anyState,
-    since: heights,
-    reason: fc.option(fc.string({ unit: 'grapheme' }), { nil: undefined }),
-  })
-  .map(({ reason, ...rest }) => ({
-    ...rest,
-    header: {
-      ...rest.header,
-      sessionId: rest.key.sessionId,
-      sessionEndBlockHeight: BigInt(rest.key.end),
-    },
-    ...(reason !== undefined && { reason }),
-  }))
+export const anyRecord: fc.Arbitrary<SessionRecord> = anyOf({
+  key: anyKey,
+  header: anyOf({
+    applicationAddress: fc.string(),
+    serviceId: fc.string({ unit: 'binary' }),
+    sessionId: fc.constant(''),
+    sessionStartBlockHeight: uint64,
+    sessionEndBlockHeight: fc.constant(0n),
+  }),
+  computeUnitsPerRelay: uint64.map(computeUnits),
+  target: uint8(32),
+  price: anyOf({
+    computeUnitsToTokensMultiplier: uint64,
+    computeUnitCostGranularity: uint64,
+  }),
+  state: anyState,
+  since: heights,
+  reason: fc.option(fc.string({ unit: 'grapheme' }), { nil: undefined }),
+}).map(({ reason, ...rest }) => ({
+  ...rest,
+  header: {
+    ...rest.header,
+    sessionId: rest.key.sessionId,
+    sessionEndBlockHeight: BigInt(rest.key.end),
+  },
+  ...(reason !== undefined && { reason }),
+}))
 
-export const anyEntry: fc.Arbitrary<LedgerEntry> = fc.record({
+export const anyEntry: fc.Arbitrary<LedgerEntry> = anyOf({
   key: anyKey,
   serviceId: fc.string(),
   application: fc.string(),

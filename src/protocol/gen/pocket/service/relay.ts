@@ -38,8 +38,11 @@ export interface RelayMinerError {
 export interface RelayResponse {
   meta: RelayResponseMetadata | undefined;
   payload: Uint8Array;
-  relayMinerError: RelayMinerError | undefined;
-  payloadHash: Uint8Array;
+  relayMinerError:
+    | RelayMinerError
+    | undefined;
+  /** Presence counts: a present hash, even an empty one, keeps the payload out of what is signed. */
+  payloadHash?: Uint8Array | undefined;
 }
 
 /** What the session tree stores: the whole request, the response without its payload. */
@@ -359,7 +362,7 @@ export const RelayMinerError: MessageFns<RelayMinerError> = {
 };
 
 function createBaseRelayResponse(): RelayResponse {
-  return { meta: undefined, payload: new Uint8Array(0), relayMinerError: undefined, payloadHash: new Uint8Array(0) };
+  return { meta: undefined, payload: new Uint8Array(0), relayMinerError: undefined, payloadHash: undefined };
 }
 
 export const RelayResponse: MessageFns<RelayResponse> = {
@@ -373,7 +376,7 @@ export const RelayResponse: MessageFns<RelayResponse> = {
     if (message.relayMinerError !== undefined) {
       RelayMinerError.encode(message.relayMinerError, writer.uint32(26).fork()).join();
     }
-    if (message.payloadHash.length !== 0) {
+    if (message.payloadHash !== undefined) {
       writer.uint32(34).bytes(message.payloadHash);
     }
     return writer;
@@ -448,7 +451,7 @@ export const RelayResponse: MessageFns<RelayResponse> = {
     message.relayMinerError = (object.relayMinerError !== undefined && object.relayMinerError !== null)
       ? RelayMinerError.fromPartial(object.relayMinerError)
       : undefined;
-    message.payloadHash = object.payloadHash ?? new Uint8Array(0);
+    message.payloadHash = object.payloadHash ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,102 @@
+/**
+ * What a command may use of the world: where it prints, what it asks, what was configured. Data goes
+ * to stdout, talk to stderr, and each outcome has an exit status that help states.
+ */
+import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { Writable } from 'node:stream'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { SupplierError } from '../base/errors.ts'
+import { type Environment, loadConfig, readEnvironment } from '../config/load.ts'
+import { packageVersion } from '../config/root.ts'
+import type { Config } from '../config/schema.ts'
+import { type Curve, loadCurve } from '../crypto/secp256k1.ts'
+
+/** Exit statuses, as `pokt-supplier help` prints them; service managers rely on them. */
+export const EXIT = { ok: 0, failure: 1, config: 2, locked: 3, chain: 4, aborted: 130 } as const
+
+export const EXIT_HELP = `
+Exit statuses:
+  0    done
+  1    failed; the message says why
+  2    wrong arguments, settings, keys or passphrase
+  3    another daemon uses the data folder
+  4    the chain refused, or no node answers
+  130  interrupted`
+
+export const CLI_ERRORS = {
+  USAGE: 'The arguments do not fit together. See --help.',
+  DECLINED: 'You said no. Nothing was sent.',
+  REFUSED: 'The chain refused. Nothing more was sent.',
+} as const
+
+export class CliError extends SupplierError<keyof typeof CLI_ERRORS> {}
+
+export interface Context {
+  readonly clock: Clock
+  readonly random: () => number
+  readonly randomBytes: (length: number) => Uint8Array
+  readonly curve: Curve
+  readonly environment: Environment
+  readonly version: string
+  /** Aborted by Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal
+  /** To stdout: data. */
+  readonly print: (text: string) => void
+  /** To stderr: talk. */
+  readonly say: (text: string) => void
+  /** A question on the terminal; undefined where nobody can answer. */
+  readonly ask: ((question: string, options?: { hidden?: boolean }) => Promise<string>) | undefined
+}
+
+export function createContext(signal: AbortSignal): Context {
+  const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true
+  return {
+    clock: systemClock,
+    random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+    randomBytes: (length) => new Uint8Array(randomBytes(length)),
+    curve: loadCurve(),
+    environment: readEnvironment(),
+    version: packageVersion(),
+    signal,
+    print: (text) => void process.stdout.write(`${text}\n`),
+    say: (text) => void process.stderr.write(`${text}\n`),
+    ask: interactive
+      ? (question, options) => ask(question, options?.hidden === true, signal)
+      : undefined,
+  }
+}
+
+/** What is typed at a hidden question is not shown. */
+async function ask(question: string, hidden: boolean, signal: AbortSignal): Promise<string> {
+  let muted = false
+  const output = new Writable({
+    write(chunk, _encoding, done) {
+      if (!muted) process.stderr.write(chunk)
+      done()
+    },
+  })
+  const lines = createInterface({ input: process.stdin, output, terminal: true })
+  try {
+    const answer = lines.question(question, { signal })
+    muted = hidden
+    return await answer
+  } finally {
+    lines.close()
+    if (hidden) process.stderr.write('\n')
+  }
+}
+
+/** The configuration that `--config` names, or POKT_SUPPLIER_CONFIG, or ./supplier.yaml. */
+export async function configOf(context: Context, path: string | undefined): Promise<Config> {
+  return await loadConfig(resolve(path ?? context.environment.configPath ?? 'supplier.yaml'))
+}
+
+/** A yes on the terminal, or `--yes`. @throws CliError DECLINED, USAGE where nobody can answer */
+export async function confirm(context: Context, question: string, yes: boolean): Promise<void> {
+  if (yes) return
+  if (context.ask === undefined) throw new CliError('USAGE', 'nobody can be asked here: add --yes')
+  const answer = await context.ask(`${question} [y/N] `)
+  if (!/^y(es)?$/i.test(answer.trim())) throw new CliError('DECLINED', 'nothing was done')
+}

@@ -1,0 +1,88 @@
+/** `pokt-supplier engine`: which inference engine is there, which is used and why; get another. */
+import { Command } from 'commander'
+import {
+  type EngineKind,
+  type EngineOptions,
+  installEngine,
+  kindsFor,
+  showEngines,
+  systemNpm,
+  thisPlatform,
+} from '../inference/llamacpp/install.ts'
+import { CliError, type Context, configOf, EXIT_HELP } from './context.ts'
+
+interface Options {
+  config?: string
+  data?: string
+  json?: boolean
+}
+
+export function engineCommand(context: Context): Command {
+  const install = new Command('install')
+    .description('put the binary of an engine into the data folder')
+    .argument(
+      '[kind]',
+      `one of ${kindsFor(thisPlatform()).join(', ') || 'none on this platform'}`,
+      'cpu',
+    )
+    .option('-c, --config <file>', 'the configuration that names the data folder')
+    .option('--data <folder>', 'the data folder itself')
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  pokt-supplier engine install vulkan\n  pokt-supplier engine install cuda',
+    )
+    .action(async (kind: string, options: Options) => {
+      const kinds = kindsFor(thisPlatform())
+      const chosen = kinds.find((known) => known === kind) as EngineKind | undefined
+      if (chosen === undefined) {
+        throw new CliError(
+          'USAGE',
+          `there is no engine "${kind}" for ${thisPlatform()}; there is: ${kinds.join(', ') || 'none'}`,
+        )
+      }
+      context.say(`installing the ${chosen} engine; this downloads up to a few hundred megabytes`)
+      const npm = systemNpm(context.environment.engine)
+      const copy = await installEngine(
+        chosen,
+        { npm },
+        await engineOptions(context, options),
+        context.signal,
+      )
+      if (options.json === true) context.print(JSON.stringify(copy, null, 2))
+      else
+        context.print(
+          `installed ${copy.version} with ${copy.kinds.join(', ')} in the ${copy.where}`,
+        )
+    })
+  const show = new Command('show')
+    .description('which engines were found, which one is used, and why')
+    .option('-c, --config <file>', 'the configuration that names the data folder')
+    .option('--data <folder>', 'the data folder itself')
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText('after', '\nExample:\n  pokt-supplier engine show')
+    .action(async (options: Options) => {
+      const report = await showEngines(await engineOptions(context, options))
+      if (options.json === true) context.print(JSON.stringify(report, null, 2))
+      else {
+        for (const { where, version, kinds } of report.copies) {
+          context.print(
+            `${where.padEnd(12)} ${version.padEnd(8)} ${kinds.join(', ') || 'no binary'}`,
+          )
+        }
+        context.print(report.why)
+      }
+      if (report.use === undefined)
+        throw new CliError('USAGE', 'no engine can be used; run: pokt-supplier engine install')
+    })
+  return new Command('engine')
+    .description('the inference engine that comes as a binary: show it, install another')
+    .addCommand(show)
+    .addCommand(install)
+    .addHelpText('after', EXIT_HELP)
+}
+
+async function engineOptions(context: Context, options: Options): Promise<EngineOptions> {
+  const dataFolder = options.data ?? (await configOf(context, options.config)).dataDir
+  return { dataFolder, platform: thisPlatform() }
+}

@@ -1,0 +1,139 @@
+/** `pokt-supplier keys`: make, import and show key files. Secrets are never arguments. */
+import { Command } from 'commander'
+import { readSecretFile } from '../base/files.ts'
+import { readKeyfile, writeKeyfile } from '../keys/keyfile.ts'
+import {
+  createMnemonic,
+  type SecretKey,
+  secretFromHex,
+  secretFromMnemonic,
+  signerOf,
+} from '../keys/keyring.ts'
+import { CliError, type Context, EXIT_HELP } from './context.ts'
+import { passphraseFor } from './signers.ts'
+
+interface Options {
+  passphraseFile?: string
+  json?: boolean
+}
+
+const FILE = 'passphrase from this file, else systemd, POKT_SUPPLIER_PASSPHRASE, or a prompt'
+
+export function keysCommand(context: Context): Command {
+  return new Command('keys')
+    .description('make, import and show encrypted key files')
+    .addCommand(createCommand(context))
+    .addCommand(importCommand(context))
+    .addCommand(showCommand(context))
+    .addHelpText('after', EXIT_HELP)
+}
+
+function createCommand(context: Context): Command {
+  return new Command('create')
+    .description('make a new key of 24 words and write it, encrypted, to a file')
+    .argument('<file>', 'the key file; it must not exist yet')
+    .option('--passphrase-file <file>', FILE)
+    .option('--json', 'one JSON object instead of text; without the words')
+    .addHelpText('after', '\nExample:\n  pokt-supplier keys create operator.json')
+    .action(async (file: string, options: Options) => {
+      const secret = secretFromMnemonic(createMnemonic(context.randomBytes(32)))
+      await save(context, file, secret, options)
+      if (options.json !== true) {
+        context.say(
+          'Write these words down and keep them away from this machine. Who has them has the money:\n',
+        )
+        context.say(`  ${secret.mnemonic ?? ''}\n`)
+      }
+    })
+}
+
+function importCommand(context: Context): Command {
+  return new Command('import')
+    .description(
+      'read words or a key in hex from a file or a prompt and write them, encrypted, to a file',
+    )
+    .argument('<file>', 'the key file; it must not exist yet')
+    .option('--from <file>', 'a file (mode 600) with the words or 64 hex digits; else a prompt')
+    .option('--passphrase-file <file>', FILE)
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText('after', '\nExample:\n  pokt-supplier keys import operator.json --from words.txt')
+    .action(async (file: string, options: Options & { from?: string }) => {
+      const text = (await secretText(context, options.from)).trim()
+      const isHex = /^(0x)?[0-9a-fA-F]{64}$/.test(text)
+      const secret = isHex ? secretFromHex(text, context.curve) : secretFromMnemonic(text)
+      await save(context, file, secret, options)
+    })
+}
+
+function showCommand(context: Context): Command {
+  return new Command('show')
+    .description('show the address and the public key of a key file, or its secret')
+    .argument('<file>', 'the key file')
+    .option('--passphrase-file <file>', FILE)
+    .option('--secret', 'the words or the private key too, after a question')
+    .option('--yes', 'do not ask')
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText('after', '\nExample:\n  pokt-supplier keys show operator.json')
+    .action(async (file: string, options: Options & { secret?: boolean; yes?: boolean }) => {
+      const secret = await readKeyfile(
+        file,
+        await passphraseFor(context, file, options.passphraseFile),
+      )
+      if (options.secret === true && options.yes !== true) {
+        const answer = await context.ask?.('This shows the secret on the screen. Go on? [y/N] ')
+        if (!/^y(es)?$/i.test(answer ?? '')) throw new CliError('DECLINED', 'nothing was shown')
+      }
+      show(context, secret, options, options.secret === true)
+    })
+}
+
+async function secretText(context: Context, from: string | undefined): Promise<string> {
+  if (from !== undefined) return await readSecretFile(from)
+  if (context.ask === undefined) throw new CliError('USAGE', 'nobody can be asked here: add --from')
+  return await context.ask('Words or private key in hex: ', { hidden: true })
+}
+
+async function save(
+  context: Context,
+  file: string,
+  secret: SecretKey,
+  options: Options,
+): Promise<void> {
+  const passphrase = await newPassphrase(context, file, options.passphraseFile)
+  await writeKeyfile(file, secret, passphrase, context)
+  show(context, secret, options, false)
+}
+
+/** One that is typed is typed twice. */
+async function newPassphrase(
+  context: Context,
+  file: string,
+  passphraseFile: string | undefined,
+): Promise<string> {
+  const { ask } = context
+  const first = await passphraseFor(context, file, passphraseFile)
+  const typed =
+    passphraseFile === undefined &&
+    context.environment.passphrase === undefined &&
+    ask !== undefined
+  if (typed && (await ask('The same passphrase again: ', { hidden: true })) !== first) {
+    throw new CliError('USAGE', 'the two passphrases differ; nothing was written')
+  }
+  return first
+}
+
+function show(context: Context, secret: SecretKey, options: Options, withSecret: boolean): void {
+  const { address, publicKey } = signerOf(secret, context.curve)
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  const data = {
+    address,
+    publicKey: hex(publicKey),
+    ...(withSecret
+      ? { mnemonic: secret.mnemonic ?? null, privateKey: hex(secret.privateKey) }
+      : {}),
+  }
+  if (options.json === true) context.print(JSON.stringify(data, null, 2))
+  else
+    for (const [name, value] of Object.entries(data))
+      if (value !== null) context.print(`${name.padEnd(11)} ${value}`)
+}

@@ -1,0 +1,38 @@
+/** The operators' keys, opened: the only place where a passphrase meets a key file. */
+import type { Config } from '../config/schema.ts'
+import { readKeyfile } from '../keys/keyfile.ts'
+import { type Signer, signerOf } from '../keys/keyring.ts'
+import { resolvePassphrase } from '../keys/passphrase.ts'
+import type { Context } from './context.ts'
+
+/** @throws KeyError, BaseError */
+export async function openSigners(context: Context, config: Config): Promise<Signer[]> {
+  const signers: Signer[] = []
+  for (const { keyFile, passphraseFile } of config.operators) {
+    signers.push(await openSigner(context, keyFile, passphraseFile))
+  }
+  return signers
+}
+
+export async function openSigner(
+  context: Context,
+  keyFile: string,
+  passphraseFile: string | undefined,
+): Promise<Signer> {
+  const passphrase = await passphraseFor(context, keyFile, passphraseFile)
+  return signerOf(await readKeyfile(keyFile, passphrase), context.curve)
+}
+
+export async function passphraseFor(
+  { ask, environment }: Context,
+  keyFile: string,
+  passphraseFile: string | undefined,
+): Promise<string> {
+  return await resolvePassphrase({
+    passphraseFile,
+    credentialsDirectory: environment.credentialsDirectory,
+    environment: environment.passphrase,
+    prompt:
+      ask === undefined ? undefined : () => ask(`Passphrase of ${keyFile}: `, { hidden: true }),
+  })
+}

@@ -1,0 +1,97 @@
+/** `pokt-supplier unstake`: gives the stake back, after the claims that would be lost are settled. */
+import { Command } from 'commander'
+import { formatPokt, ms } from '../base/units.ts'
+import { unstakeCosts, unstakeSupplierMessage } from '../chain/stake.ts'
+import type { Config } from '../config/schema.ts'
+import type { Signer } from '../keys/keyring.ts'
+import { type ChainAccess, chainAccess, sayConcerns, sendAndWait } from './chain.ts'
+import { CliError, type Context, configOf, confirm, EXIT_HELP } from './context.ts'
+import { openSigners } from './signers.ts'
+
+interface Options {
+  config?: string
+  yes?: boolean
+  json?: boolean
+  now?: boolean
+}
+
+const LOOK_EVERY = ms(5_000)
+
+export function unstakeCommand(context: Context): Command {
+  return new Command('unstake')
+    .description('end the stake of every configured operator')
+    .option('-c, --config <file>', 'the configuration (default: ./supplier.yaml)')
+    .option('--now', 'do not wait for claims that are not settled; the chain discards them unpaid')
+    .option('--yes', 'do not ask')
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText(
+      'after',
+      `
+An unstake ends the services with the running session, and the chain discards what is not settled by
+then. Stop the daemon from serving first, or let it go on until its claims are settled.
+
+Examples:
+  pokt-supplier unstake
+  pokt-supplier unstake --now --yes
+${EXIT_HELP}`,
+    )
+    .action(async (options: Options) => {
+      const config = await configOf(context, options.config)
+      const results: unknown[] = []
+      for (const signer of await openSigners(context, config))
+        results.push(await unstakeOne(context, config, signer, options))
+      if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
+    })
+}
+
+async function unstakeOne(
+  context: Context,
+  config: Config,
+  signer: Signer,
+  options: Options,
+): Promise<Record<string, unknown>> {
+  const chain = chainAccess(context, config)
+  const { address } = signer
+  try {
+    const costs = await unstakeCosts(
+      chain.query,
+      address,
+      address,
+      await chain.height(),
+      context.signal,
+    )
+    if (costs === undefined) throw new CliError('REFUSED', `${address} is not staked`)
+    context.say(`operator   ${address}`)
+    context.say(
+      `comes back ${formatPokt(costs.stake)} to ${costs.owner} at height ${costs.returnedAt}`,
+    )
+    sayConcerns(context, costs.concerns)
+    await confirm(context, 'Unstake?', options.yes === true)
+    if (options.now !== true) await untilSettled(context, chain, address)
+    const { txHash, height } = await sendAndWait(
+      context,
+      chain,
+      signer,
+      unstakeSupplierMessage(address, address),
+    )
+    context.say(`unstaked at height ${height}`)
+    return {
+      operator: address,
+      stakeUpokt: String(costs.stake),
+      returnedAt: costs.returnedAt,
+      txHash,
+      height,
+    }
+  } finally {
+    await chain.rpc.close()
+  }
+}
+
+async function untilSettled(context: Context, chain: ChainAccess, operator: string): Promise<void> {
+  for (let said = false; ; said = true) {
+    const claims = await chain.query.claims(operator, context.signal)
+    if (claims.length === 0) return
+    if (!said) context.say(`waiting for ${claims.length} claims to settle; --now does not wait`)
+    await context.clock.sleep(LOOK_EVERY, context.signal)
+  }
+}

@@ -1,0 +1,64 @@
+/** The miner's parts, wired. */
+import { assert } from '../base/errors.ts'
+import type { Address } from '../base/units.ts'
+import type { Signer } from '../keys/keyring.ts'
+import { Book } from '../miner/book.ts'
+import { Claims } from '../miner/claims.ts'
+import { Gate } from '../miner/gate.ts'
+import { Intake } from '../miner/intake.ts'
+import { Meter } from '../miner/meter.ts'
+import { Miner } from '../miner/miner.ts'
+import { Proofs } from '../miner/proofs.ts'
+import { Settlements } from '../miner/settlements.ts'
+import { Submit } from '../miner/submit.ts'
+import type { Store } from '../store/db.ts'
+import type { ChainParts } from './chain.ts'
+import type { Frame } from './supplier.ts'
+
+export interface MinerParts {
+  readonly miner: Miner
+  readonly intake: Intake
+  readonly meter: Meter
+  readonly gate: Gate
+}
+
+export function buildMiner(frame: Frame, chain: ChainParts, store: Store): MinerParts {
+  const log = frame.deps.log.child({ component: 'miner' })
+  const { blocks, cached, query, broadcaster } = chain
+  const { sessions, relays } = store
+  const gate = new Gate()
+  const intake = new Intake({ chain: cached, relays, sessions, gate })
+  const meter = new Meter({ chain: cached, relays })
+  const signer = (operator: Address): Signer => {
+    const found = frame.signers.get(operator)
+    assert(
+      found !== undefined,
+      `a session of ${operator} is in the database, but its key is not configured`,
+    )
+    return found
+  }
+  const book = new Book({
+    store,
+    forget: (key) => {
+      gate.forget(key)
+      intake.forget(key)
+      meter.forget(key)
+    },
+    log,
+  })
+  const submit = new Submit({ broadcaster, sessions, log })
+  const claims = new Claims({ chain: query, sessions, relays, signer, gate, submit, book, log })
+  const proofs = new Proofs({ chain: query, blocks, sessions, relays, signer, submit, log })
+  const settlements = new Settlements({ chain: query, book, log })
+  const miner = new Miner({
+    blocks,
+    chain: cached,
+    sessions,
+    gate,
+    claims,
+    proofs,
+    settlements,
+    log,
+  })
+  return { miner, intake, meter, gate }
+}

@@ -1,0 +1,48 @@
+/** The relay port's parts, wired. */
+import { withDeadline } from '../base/retry.ts'
+import { ms } from '../base/units.ts'
+import { RingVerifier } from '../crypto/ring.ts'
+import type { Inference } from '../inference/inference.ts'
+import { Authorizer } from '../relay/authorize.ts'
+import { RelayHandler } from '../relay/handler.ts'
+import { RingKeys } from '../relay/ringkeys.ts'
+import { RELAY_SERVER_DEFAULTS, RelayServer } from '../relay/server.ts'
+import type { ChainParts } from './chain.ts'
+import type { MinerParts } from './miner.ts'
+import type { Frame } from './supplier.ts'
+
+export interface RelayParts {
+  readonly server: RelayServer
+  readonly handler: RelayHandler
+}
+
+/** Longer than gateways wait for the first answer, far shorter than a block on the real chain. */
+const NEXT_BLOCK_WAIT = ms(5_000)
+
+export function buildRelay(
+  frame: Frame,
+  { blocks, cached }: ChainParts,
+  { intake, meter }: MinerParts,
+  inference: Inference,
+): RelayParts {
+  const { clock, curve } = frame.deps
+  const log = frame.deps.log.child({ component: 'relay' })
+  const { relay, services } = frame.config
+  const authorizer = new Authorizer({
+    blocks,
+    chain: cached,
+    rings: new RingKeys({ chain: cached, verifier: new RingVerifier({ curve }) }),
+    signers: frame.signers,
+    services: new Set(services.map(({ id }) => id)),
+    deadline: (signal, work) => withDeadline(clock, NEXT_BLOCK_WAIT, signal, work),
+  })
+  const handler = new RelayHandler(
+    { clock, authorizer, intake, meter, inference, log },
+    { requestTimeout: relay.requestTimeout, minedRequestMax: relay.minedRequestMax },
+  )
+  const server = new RelayServer(
+    { clock, handler, log },
+    { ...RELAY_SERVER_DEFAULTS, ...relay.listen, bodyMax: relay.bodyMax, drainMax: relay.drain },
+  )
+  return { server, handler }
+}

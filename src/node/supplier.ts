@@ -1,0 +1,221 @@
+/**
+ * The composition root: builds every part from `Config`, starts them in order, stops in the opposite
+ * order. It reads like a parts list; what a part does stands in its own file.
+ *
+ * A clock that is far from the chain's is warned of and not refused: nothing that we sign depends on
+ * it (timeouts are anchored to block time), so it cannot lose money.
+ * Tests: test/e2e.
+ */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { SupplierError } from '../base/errors.ts'
+import { ownerOnlyFolder } from '../base/files.ts'
+import { Lifetime } from '../base/lifetime.ts'
+import type { Log } from '../base/log.ts'
+import { withDeadline } from '../base/retry.ts'
+import { type Address, type Height, type Ms, ms } from '../base/units.ts'
+import type { Block } from '../chain/blocks.ts'
+import type { Environment } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
+import type { Curve } from '../crypto/secp256k1.ts'
+import type { Inference } from '../inference/inference.ts'
+import type { Signer } from '../keys/keyring.ts'
+import { Admin } from '../ops/admin.ts'
+import { openStore, type Store } from '../store/db.ts'
+import { buildChain, type ChainParts } from './chain.ts'
+import { buildInference } from './inference.ts'
+import { buildMiner, type MinerParts } from './miner.ts'
+import { buildRelay, type RelayParts } from './relay.ts'
+import { buildReport, healthOf } from './report.ts'
+
+export const NODE_ERRORS = {
+  WRONG_CHAIN: 'The node belongs to another chain. Check chain.id and chain.rpc.',
+  CHAIN_ABSENT: 'No node gave a block. Check chain.rpc, and that the node has caught up.',
+  STORE_LOST:
+    'The chain knows claims of this operator, but the database is empty. Put the right dataDir back: without the relays these claims cannot be proven.',
+} as const
+
+export class NodeError extends SupplierError<keyof typeof NODE_ERRORS> {}
+
+export interface SupplierDeps {
+  readonly clock: Clock
+  readonly random: () => number
+  readonly randomBytes: (length: number) => Uint8Array
+  readonly log: Log
+  readonly curve: Curve
+  readonly environment: Environment
+  readonly version: string
+  readonly pid: number
+}
+
+/** How long the start waits for a first block. */
+const FIRST_BLOCK = ms(60_000)
+const SKEW_MAX = 30_000
+
+/** What all parts share while the daemon is put together. */
+export interface Frame {
+  readonly config: Config
+  readonly signers: ReadonlyMap<Address, Signer>
+  readonly deps: SupplierDeps
+  readonly life: Lifetime
+  /** A value of `clock.monotonic()`. */
+  readonly startedAt: Ms
+}
+
+export interface Parts {
+  readonly chain: ChainParts
+  readonly store: Store
+  readonly miner: MinerParts
+  readonly inference: Inference
+  readonly relay: RelayParts
+}
+
+export class Supplier implements AsyncDisposable {
+  readonly #life: Lifetime
+  readonly parts: Parts
+  readonly relayPort: number
+  readonly adminUrl: string
+
+  private constructor(life: Lifetime, parts: Parts, relayPort: number, adminUrl: string) {
+    this.#life = life
+    this.parts = parts
+    this.relayPort = relayPort
+    this.adminUrl = adminUrl
+  }
+
+  /**
+   * Starts everything; the relay port opens last. What was opened is closed again if a step fails.
+   * @throws StoreError LOCKED and others, NodeError, InferenceError
+   */
+  static async start(
+    config: Config,
+    signers: readonly Signer[],
+    deps: SupplierDeps,
+    signal?: AbortSignal,
+  ): Promise<Supplier> {
+    const life = new Lifetime()
+    const cancel = () => void life.stop(signal?.reason).catch(() => {})
+    signal?.addEventListener('abort', cancel, { once: true })
+    const byAddress = new Map(signers.map((signer) => [signer.address, signer]))
+    const startedAt = deps.clock.monotonic()
+    const frame: Frame = { config, signers: byAddress, deps, life, startedAt }
+    try {
+      return await start(frame, (parts, port, url) => new Supplier(life, parts, port, url))
+    } catch (error) {
+      await life.stop(error).catch(() => {})
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
+  }
+
+  /** The last height whose actions have all been carried out. */
+  get planned(): Height | undefined {
+    return this.parts.miner.miner.planned
+  }
+
+  /** Aborted when a part failed for good and the daemon must end. */
+  get signal(): AbortSignal {
+    return this.#life.signal
+  }
+
+  /** Refuses new relays, lets running ones end or meet the drain limit, then closes. Idempotent. */
+  stop(): Promise<void> {
+    return this.#life.stop(new Error('the supplier stops'))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+}
+
+async function start(
+  frame: Frame,
+  make: (parts: Parts, port: number, adminUrl: string) => Supplier,
+): Promise<Supplier> {
+  const { config, deps, life } = frame
+  const { log, clock } = deps
+  await ownerOnlyFolder(config.dataDir)
+  const store = life.own(await openStore(join(config.dataDir, 'db'), { log, clock }), (open) =>
+    open.close(),
+  )
+  const chain = buildChain(frame)
+  const head = await firstBlock(frame, chain)
+  await refuseLostStore(frame, chain, store)
+  const miner = buildMiner(frame, chain, store)
+  const open = await miner.miner.recover()
+  const inference = life.own(await buildInference(frame), (part) => part.stop())
+  life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
+  await inference.start(life.signal)
+  const relay = buildRelay(frame, chain, miner, inference)
+  const parts: Parts = { chain, store, miner, inference, relay }
+  const admin = new Admin(
+    {
+      health: () => healthOf(parts, clock),
+      report: (signal) => buildReport(frame, parts, signal),
+      randomBytes: deps.randomBytes,
+    },
+    { ...config.admin.listen, runFile: join(config.dataDir, 'run.json'), pid: deps.pid },
+  )
+  const adminUrl = await life.own(admin, (part) => part.stop()).listen()
+  const port = await life.own(relay.server, (part) => part.stop()).listen()
+  log.info({ height: head.height, sessions: open.length, curve: deps.curve.kind }, 'supplier ready')
+  return make(parts, port, adminUrl)
+}
+
+/** A loop that ends by itself is a bug of ours or a disk that is gone: the daemon must not limp on. */
+function fatal({ deps, life }: Frame, message: string): (error: unknown) => void {
+  return (error) => {
+    deps.log.error({ err: error }, message)
+    void life.stop(error).catch(() => {})
+  }
+}
+
+async function firstBlock(frame: Frame, { blocks, rpc }: ChainParts): Promise<Block> {
+  const { config, deps, life } = frame
+  const { id } = config.chain
+  try {
+    const { chainId } = await rpc.status(life.signal)
+    if (chainId !== id) throw wrongChain(chainId, id)
+  } catch (error) {
+    if (error instanceof NodeError) throw error
+    deps.log.warn({ err: error }, 'no node answers yet')
+  }
+  life.run((signal) => blocks.run(signal), fatal(frame, 'the chain is not followed any more'))
+  const head = await withDeadline(deps.clock, FIRST_BLOCK, life.signal, async (signal) => {
+    for await (const block of blocks.follow(signal)) return block
+    throw new NodeError('CHAIN_ABSENT', 'no block was seen')
+  }).catch((cause: unknown) => {
+    life.signal.throwIfAborted()
+    throw new NodeError('CHAIN_ABSENT', `no node gave a block within ${FIRST_BLOCK / 1000} s`, {
+      cause,
+      retryable: true,
+    })
+  })
+  if (blocks.chainId !== id) throw wrongChain(blocks.chainId ?? 'unknown', id)
+  const skew = deps.clock.now() - head.time
+  if (skew < -SKEW_MAX)
+    deps.log.warn({ skewMs: skew }, "this machine's clock is behind the chain's")
+  return head
+}
+
+function wrongChain(theirs: string, ours: string): NodeError {
+  return new NodeError('WRONG_CHAIN', `the node is of chain "${theirs}", not of "${ours}"`)
+}
+
+async function refuseLostStore(
+  { signers, life }: Frame,
+  { query }: ChainParts,
+  store: Store,
+): Promise<void> {
+  if (!(await store.isEmpty())) return
+  for (const operator of signers.keys()) {
+    const claims = await query.claims(operator, life.signal)
+    if (claims.length > 0) {
+      throw new NodeError(
+        'STORE_LOST',
+        `the chain holds ${claims.length} claims of ${operator}, but the database is empty`,
+      )
+    }
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * Engine processes that do one thing wrong, as plain JavaScript that Node runs without a compiler.
+ *
+ * A good one answers a load with `ready`, a ping with a pong, a chat with its last message, word by word.
+ */
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Test } from 'tap'
+
+const GOOD = `
+let steps = 0
+let active = 0
+const say = (message) => process.send(message)
+const on = {
+  load: () => say({ type: 'ready', device: 'fake', contextSize: 256, threads: 1, engine: 'fake 1' }),
+  ping: ({ id }) => say({ type: 'pong', id, steps, active, tokensPerSecond: 7 }),
+  abort: ({ id }) => say({ type: 'refused', id, code: 'STOPPED', message: 'aborted', data: {} }),
+  chat({ id, messages }) {
+    const words = messages.at(-1).content.split(' ')
+    for (const text of words) say({ type: 'text', id, text })
+    say({ type: 'done', id, finishReason: 'stop', promptTokens: 1, cachedTokens: 0, completionTokens: words.length })
+  },
+}
+process.on('message', (message) => on[message.type](message))
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+`
+
+/** @param fault statements that run after those of a good engine; `on` holds its answers */
+export function fakeEngine(t: Test, fault = ''): URL {
+  const folder = t.testdir({ 'engine.mjs': `${GOOD}\n${fault}\n` })
+  return pathToFileURL(join(folder, 'engine.mjs'))
+}
+
+/** Lets what other processes said arrive, until it did. */
+export async function until(what: () => boolean): Promise<void> {
+  while (!what()) await new Promise((resolve) => setTimeout(resolve, 5))
+}

@@ -1,10 +1,9 @@
 /**
  * What can go wrong between a request and its tokens, as codes.
  *
- * The thrower says whether a code is `retryable`; `inference.ts` turns codes into HTTP statuses at
- * one place. Messages of BAD_REQUEST, NOT_FOUND and TOO_LARGE are shown to the caller, so they name
- * fields and limits and never quote a prompt. Tested by test/inference/openai.ts and
- * test/inference/inference.ts.
+ * The thrower says whether an error is `retryable`; openai.ts turns codes into statuses, at that one
+ * place. Messages of BAD_REQUEST, CONTEXT_LENGTH, NOT_FOUND and TOO_LARGE are shown to the caller, so
+ * they name fields and limits; no message quotes a prompt. Tested by test/inference/openai.ts.
  */
 import { SupplierError } from '../base/errors.ts'
 
@@ -24,9 +23,32 @@ export const INFERENCE_ERRORS = {
 } as const
 
 /**
- * ENGINE_FAILED, BUSY, STOPPED and YIELDING are thrown with `retryable: true`. BAD_REQUEST and
- * CONTEXT_LENGTH carry `data.param` (the field at fault) and BAD_REQUEST may carry `data.reason`
- * (an OpenAI code such as `unsupported_parameter`); BUSY and YIELDING may carry
- * `data.retryAfterSeconds`.
+ * `data`, where it is known: `param` (the field at fault), `reason` (an OpenAI error code such as
+ * `unsupported_parameter`), `status` (an HTTP status other than the usual one of the code),
+ * `retryAfterSeconds` (of BUSY, YIELDING, STOPPED).
  */
 export class InferenceError extends SupplierError<keyof typeof INFERENCE_ERRORS> {}
+
+/** @param param the field as the caller would write it: `messages[2].content`; absent: the whole body */
+export function badRequest(
+  param: string | undefined,
+  message: string,
+  reason = 'invalid_value',
+): InferenceError {
+  return new InferenceError('BAD_REQUEST', message, {
+    data: param === undefined ? { reason } : { param, reason },
+  })
+}
+
+/**
+ * The engine or the upstream broke off, so that another try may succeed. A cause must not quote the
+ * answer; its code, if it has one, becomes `data.detail`.
+ */
+export function engineFailed(message: string, cause?: unknown): InferenceError {
+  const detail = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
+  return new InferenceError('ENGINE_FAILED', message, {
+    retryable: true,
+    ...(cause === undefined ? {} : { cause }),
+    ...(detail === undefined ? {} : { data: { detail } }),
+  })
+}

@@ -1,7 +1,8 @@
 /**
  * Engine processes that do one thing wrong, as plain JavaScript that Node runs without a compiler.
  *
- * A good one answers a load with `ready`, a ping with a pong, a chat with its last message, word by word.
+ * A good one answers a load with `ready`, a ping with a pong (its speed is the number of pongs), a chat
+ * with its last message, word by word.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -10,10 +11,11 @@ import type { Test } from 'tap'
 const GOOD = `
 let steps = 0
 let active = 0
+let pongs = 0
 const say = (message) => process.send(message)
 const on = {
   load: () => say({ type: 'ready', device: 'fake', contextSize: 256, threads: 1, engine: 'fake 1' }),
-  ping: ({ id }) => say({ type: 'pong', id, steps, active, tokensPerSecond: 7 }),
+  ping: ({ id }) => say({ type: 'pong', id, steps, active, tokensPerSecond: ++pongs }),
   abort: ({ id }) => say({ type: 'refused', id, code: 'STOPPED', message: 'aborted', data: {} }),
   chat({ id, messages }) {
     const words = messages.at(-1).content.split(' ')
@@ -33,5 +35,5 @@ export function fakeEngine(t: Test, fault = ''): URL {
 
 /** Lets what other processes said arrive, until it did. */
 export async function until(what: () => boolean): Promise<void> {
-  while (!what()) await new Promise((resolve) => setTimeout(resolve, 5))
+  while (!what()) await new Promise((resolve) => setTimeout(resolve, 1))
 }

@@ -1,0 +1,272 @@
+/**
+ * The slots of one backend and the queue before them.
+ *
+ * A request that finds a slot free is served at once, whatever the averages say: otherwise one slow
+ * answer could close a service for good. A request that would have to wait is refused at once when
+ * the queue is full or when it is predicted to end after its deadline: a quick no costs a gateway
+ * nothing, a late answer is not paid. While `pause()` holds, everything new is refused. Deadlines are
+ * values of `clock.monotonic()`. Tested by test/inference/slots.ts.
+ */
+import type { Clock } from '../base/clock.ts'
+import { BoundedQueue } from '../base/queue.ts'
+import { type Ms, ms } from '../base/units.ts'
+import type { ChatRequest, Completion, InferenceBackend } from './backend.ts'
+import { InferenceError } from './errors.ts'
+import { Pace } from './pace.ts'
+
+export interface SlotsOptions {
+  /** Requests that may wait for a slot. */
+  readonly queueMax: number
+  /** What a caller is told to wait when there is nothing to predict from. */
+  readonly retryAfterSeconds: number
+}
+
+export interface ServeOptions {
+  readonly signal: AbortSignal
+  readonly deadline: Ms
+}
+
+interface Run {
+  readonly startedAt: Ms
+  readonly controller: AbortController
+}
+
+interface Waiting {
+  readonly grant: (run: Run) => void
+  readonly refuse: (reason: unknown) => void
+}
+
+/** Text in fewer pieces was not streamed, so its first piece says nothing about the engine. */
+const STREAMED_PIECES_MIN = 8
+
+export class Slots {
+  readonly #clock: Clock
+  readonly #backend: InferenceBackend
+  readonly #options: SlotsOptions
+  readonly #queue: BoundedQueue<Waiting>
+  readonly #pace = new Pace()
+  readonly #running = new Set<Run>()
+  readonly #works = new Set<Promise<void>>()
+  #closed: 'YIELDING' | 'STOPPED' | undefined
+
+  constructor(deps: { clock: Clock; backend: InferenceBackend }, options: SlotsOptions) {
+    this.#clock = deps.clock
+    this.#backend = deps.backend
+    this.#options = options
+    this.#queue = new BoundedQueue(options.queueMax)
+  }
+
+  get active(): number {
+    return this.#running.size
+  }
+
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  get isPaused(): boolean {
+    return this.#closed !== undefined
+  }
+
+  /**
+   * Answers in a slot of the backend, after waiting for one if that ends in time.
+   * @throws InferenceError BUSY, YIELDING, STOPPED (refused), ENGINE_TIMEOUT at the deadline, what the
+   *   backend throws; `signal.reason`
+   */
+  async serve(request: ChatRequest, options: ServeOptions): Promise<Completion> {
+    options.signal.throwIfAborted()
+    this.#admit(options.deadline)
+    const hasSlot = this.#running.size < this.#backend.info().slots && this.#queue.size === 0
+    const run = hasSlot ? this.#take() : await this.#wait(options)
+    return await this.#run(run, request, options)
+  }
+
+  /** When a request that comes now would end. Where a slot is free: now and the average. */
+  predictedFinish(): Ms {
+    const { start } = this.#forecast()
+    return ms(start + this.#pace.serviceTime)
+  }
+
+  /**
+   * Refuses what comes from now on and what waits, with YIELDING. Resolves when nothing runs any more:
+   * at once where `cancel` breaks off what runs (YIELDING as well), else when it has ended.
+   */
+  async pause(options: { cancel: boolean }): Promise<void> {
+    await this.#close('YIELDING', options.cancel)
+  }
+
+  /** Takes requests again. After `stop()` it does nothing. */
+  resume(): void {
+    if (this.#closed === 'YIELDING') this.#closed = undefined
+  }
+
+  /** Refuses and breaks off everything with STOPPED. The backend itself is not touched. */
+  async stop(): Promise<void> {
+    await this.#close('STOPPED', true)
+  }
+
+  async #close(code: 'YIELDING' | 'STOPPED', cancel: boolean): Promise<void> {
+    if (this.#closed !== 'STOPPED') this.#closed = code
+    const error = this.#refusal(code, this.#options.retryAfterSeconds)
+    for (const waiting of this.#queue.remove(() => true)) waiting.refuse(error)
+    if (cancel) for (const run of this.#running) run.controller.abort(error)
+    // A run that has just got its slot begins its work a moment later.
+    while (this.#running.size > 0) await Promise.all(this.#works)
+  }
+
+  #admit(deadline: Ms): void {
+    const { retryAfterSeconds } = this.#options
+    if (this.#closed !== undefined) throw this.#refusal(this.#closed, retryAfterSeconds)
+    const { state } = this.#backend.stats()
+    if (state === 'stopped') throw this.#refusal('STOPPED', retryAfterSeconds)
+    if (state !== 'ready') throw this.#refusal('BUSY', retryAfterSeconds, 'model_loading')
+    const now = this.#clock.monotonic()
+    const { start, waits } = this.#forecast()
+    const secondsToStart = Math.max(1, Math.ceil((start - now) / 1_000))
+    if (waits && this.#queue.size >= this.#options.queueMax)
+      throw this.#refusal('BUSY', secondsToStart, 'queue_full')
+    const isLate = deadline <= now || (waits && start + this.#pace.serviceTime > deadline)
+    if (isLate) throw this.#refusal('BUSY', secondsToStart, 'deadline')
+  }
+
+  /** Plays the queue forward: each running and waiting request takes the average time. */
+  #forecast(): { start: Ms; waits: boolean } {
+    const now = this.#clock.monotonic()
+    const { slots } = this.#backend.info()
+    const each = this.#pace.serviceTime
+    const ends = [...this.#running].map((run) => Math.max(now, run.startedAt + each))
+    while (ends.length < slots) ends.push(now)
+    const waits = this.#running.size >= slots || this.#queue.size > 0
+    for (let ahead = this.#queue.size; ahead > 0; ahead--) {
+      ends.sort((a, b) => a - b)
+      ends[0] = (ends[0] ?? now) + each
+    }
+    return { start: ms(Math.min(...ends)), waits }
+  }
+
+  #refusal(
+    code: 'BUSY' | 'YIELDING' | 'STOPPED',
+    retryAfterSeconds: number,
+    reason?: string,
+  ): InferenceError {
+    return new InferenceError(code, 'The request was not taken.', {
+      data: reason === undefined ? { retryAfterSeconds } : { retryAfterSeconds, reason },
+      retryable: true,
+    })
+  }
+
+  #take(): Run {
+    const run = { startedAt: this.#clock.monotonic(), controller: new AbortController() }
+    this.#running.add(run)
+    return run
+  }
+
+  /** Waits in the queue. Leaves it at the deadline (BUSY) and when the signal is aborted. */
+  async #wait({ signal, deadline }: ServeOptions): Promise<Run> {
+    const ended = new AbortController()
+    try {
+      return await new Promise<Run>((resolve, reject) => {
+        const waiting: Waiting = { grant: resolve, refuse: reject }
+        if (!this.#queue.push(waiting)) return reject(this.#refusal('BUSY', 1, 'queue_full'))
+        const leave = (reason: unknown) => {
+          if (this.#queue.remove((other) => other === waiting).length > 0) reject(reason)
+        }
+        signal.addEventListener('abort', () => leave(signal.reason), {
+          once: true,
+          signal: ended.signal,
+        })
+        this.#at(deadline, ended.signal, () => leave(this.#refusal('BUSY', 1, 'deadline')))
+      })
+    } finally {
+      ended.abort()
+    }
+  }
+
+  async #run(run: Run, request: ChatRequest, options: ServeOptions): Promise<Completion> {
+    const { controller } = run
+    const ended = new AbortController()
+    const abort = () => controller.abort(options.signal.reason)
+    options.signal.addEventListener('abort', abort, { once: true, signal: ended.signal })
+    if (options.signal.aborted) abort()
+    const late = new InferenceError('ENGINE_TIMEOUT', 'no answer before the deadline')
+    this.#at(options.deadline, ended.signal, () => controller.abort(late))
+    const cut = new Promise<never>((_, reject) => {
+      const onAbort = () => reject(controller.signal.reason)
+      controller.signal.addEventListener('abort', onAbort, { once: true })
+      if (controller.signal.aborted) onAbort()
+    })
+    cut.catch(() => {})
+    try {
+      // An engine that is slow to notice keeps its slot, not its caller.
+      return await Promise.race([cut, this.#work(run, request, options.deadline)])
+    } catch (error) {
+      throw controller.signal.aborted ? controller.signal.reason : error
+    } finally {
+      ended.abort()
+    }
+  }
+
+  /** The slot is given on when the engine has really ended, not when its caller left. */
+  #work(run: Run, request: ChatRequest, deadline: Ms): Promise<Completion> {
+    const { signal } = run.controller
+    let firstText: Ms | undefined
+    let pieces = 0
+    const onText = () => {
+      if (pieces++ === 0) firstText = this.#since(run)
+    }
+    const fitted = this.#fitted(request, ms(Math.max(0, deadline - this.#clock.monotonic())))
+    const work = this.#chat(fitted, { signal, onText })
+    const noted = work.then(
+      ({ usage }) => {
+        const isStreamed = firstText !== undefined && pieces >= STREAMED_PIECES_MIN
+        this.#pace.record({
+          serviceTime: this.#since(run),
+          completionTokens: usage.completionTokens,
+          ...(isStreamed && firstText !== undefined ? { firstText } : {}),
+        })
+      },
+      () => {
+        const { reason } = signal
+        const isLate = reason instanceof InferenceError && reason.code === 'ENGINE_TIMEOUT'
+        if (isLate) this.#pace.record({ serviceTime: this.#since(run), completionTokens: 0 })
+      },
+    )
+    const released: Promise<void> = noted.then(() => {
+      this.#works.delete(released)
+      this.#running.delete(run)
+      this.#next()
+    })
+    this.#works.add(released)
+    return work
+  }
+
+  /** An engine that throws instead of rejecting must not take the slot with it. */
+  async #chat(
+    request: ChatRequest,
+    options: { signal: AbortSignal; onText: () => void },
+  ): Promise<Completion> {
+    options.signal.throwIfAborted()
+    return await this.#backend.chat(request, options)
+  }
+
+  #next(): void {
+    while (this.#queue.size > 0 && this.#running.size < this.#backend.info().slots)
+      this.#queue.shift()?.grant(this.#take())
+  }
+
+  #fitted(request: ChatRequest, time: Ms): ChatRequest {
+    const fitting = this.#pace.tokensWithin(time)
+    if (fitting === undefined || fitting >= (request.maxTokens ?? Number.POSITIVE_INFINITY))
+      return request
+    return { ...request, maxTokens: fitting }
+  }
+
+  #since(run: Run): Ms {
+    return ms(this.#clock.monotonic() - run.startedAt)
+  }
+
+  #at(deadline: Ms, ended: AbortSignal, act: () => void): void {
+    const left = ms(Math.max(0, deadline - this.#clock.monotonic()))
+    this.#clock.sleep(left, ended).then(act, () => {})
+  }
+}

@@ -101,3 +101,20 @@ export class LruMap<K, V> {
     for (const [key, value] of this.#entries) if (match(key, value)) this.#entries.delete(key)
   }
 }
+
+/** Runs `work` for every item, at most `limit` at a time, and waits for all. Failures reject at the end. */
+export async function inParallel<T>(
+  limit: number,
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = [...items]
+  const failures: unknown[] = []
+  const worker = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
+      await work(item).catch((error: unknown) => failures.push(error))
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker))
+  if (failures.length > 0) throw failures[0]
+}

@@ -106,6 +106,12 @@ const upstream = z.strictObject({
     .max(1024)
     .default(8)
     .describe('Requests that it is given at the same time.'),
+  contextSize: z
+    .int()
+    .min(64)
+    .max(10_000_000)
+    .default(32_768)
+    .describe('Tokens for prompt and answer of one request there.'),
   apiKeyFile: z
     .string()
     .min(1)

@@ -187,7 +187,7 @@ export class Gateway {
     const chosen = fitting[(this.#deps.randomBytes(1)[0] ?? 0) % Math.max(1, fitting.length)]
     if (chosen !== undefined) return chosen
     throw new GatewayError(
-      'GATEWAY',
+      'RELAY',
       supplier === undefined
         ? 'no supplier in this session has a URL'
         : `${supplier} is not in this session`,

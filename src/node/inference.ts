@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { readSecretFile } from '../base/files.ts'
 import { TINY_MODEL } from '../config/load.ts'
 import { tinyModelPath } from '../config/root.ts'
-import type { ServiceConfig } from '../config/schema.ts'
+import type { Config, ServiceConfig } from '../config/schema.ts'
 import type { InferenceBackend } from '../inference/backend.ts'
 import { Inference, type InferenceService } from '../inference/inference.ts'
 import { LlamaCppBackend } from '../inference/llamacpp/host.ts'
@@ -25,7 +25,7 @@ export async function buildInference(frame: Frame): Promise<Inference> {
       serviceId: service.id,
       backend,
       ...(model === undefined ? {} : { model }),
-      rules: { bodyBytesMax: config.relay.minedRequestMax },
+      rules: { bodyBytesMax: config.relay.minedRequestMax, basePath: basePathOf(config) },
     })
   }
   const { clock, log, randomBytes } = deps
@@ -33,14 +33,19 @@ export async function buildInference(frame: Frame): Promise<Inference> {
   return new Inference({ clock, log, randomBytes, services }, { queueMax })
 }
 
+/** Gateways send the staked URL's own path along. */
+function basePathOf({ stake }: Config): string {
+  return stake === undefined ? '' : new URL(stake.url).pathname.replace(/\/+$/, '')
+}
+
 async function buildBackend(frame: Frame, service: ServiceConfig): Promise<InferenceBackend> {
   const { clock, log, random, environment } = frame.deps
   const { backend, modelName, id } = service
   if (backend.kind === 'upstream') {
-    const { url, model, slots, apiKeyFile } = backend
+    const { url, model, slots, contextSize, apiKeyFile } = backend
     const token = apiKeyFile === undefined ? undefined : (await readSecretFile(apiKeyFile)).trim()
     const headers = token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }
-    return new UpstreamBackend({ clock }, { url, model, slots, contextSize: 131_072, ...headers })
+    return new UpstreamBackend({ clock }, { url, model, slots, contextSize, ...headers })
   }
   const tiny = backend.model === TINY_MODEL
   const engines = await showEngines({ dataFolder: frame.config.dataDir, platform: thisPlatform() })

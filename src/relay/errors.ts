@@ -83,12 +83,15 @@ export const WIRE: Readonly<Record<RelayCode, Wire>> = {
   LATE: TIMED_OUT,
 }
 
+/** A context may quote what a stranger sent, and goes back twice: without a limit, as much as he likes. */
+const CONTEXT_MAX = 300
+
 /** `<context>: <registered text>`, the context first, as the reference wraps its errors. */
 export function wireError(code: RelayCode, context: string): RelayMinerError {
   const wire = WIRE[code]
   const message =
     context === '' || context === wire.description
       ? wire.description
-      : `${context}: ${wire.description}`
+      : `${context.slice(0, CONTEXT_MAX)}: ${wire.description}`
   return { ...wire, message }
 }

@@ -3,7 +3,8 @@
  * reply for what was not. Nothing unverified is ever signed.
  *
  * Inner headers are Content-Type and, where due, Retry-After: never one that changes by itself, since
- * the response is hashed. Source: poktroll pkg/relayer/proxy/error_reply.go. Tests: test/relay/respond.ts.
+ * the response is hashed. Source: poktroll pkg/relayer/proxy/error_reply.go. Tests:
+ * test/relay/respond.ts.
  */
 import { utf8 } from '../base/bytes.ts'
 import type { Signer } from '../keys/keyring.ts'
@@ -27,6 +28,8 @@ export interface InnerAnswer {
 }
 
 const NOTHING = new Uint8Array(0)
+/** All texts of a true header together have 150 characters. */
+const HEADER_TEXT_MAX = 1_000
 const NO_HEADER: SessionHeader = {
   applicationAddress: '',
   serviceId: '',
@@ -56,18 +59,26 @@ export function signedResponse(
   return { ...unsigned, meta: { sessionHeader: header, supplierOperatorSignature } }
 }
 
-/** @param request what was decoded of it; without one the reply carries an empty header */
+/**
+ * Unsigned. Nothing in it has been checked: it carries the header that came, if that is one by size.
+ * @param request what was decoded of it; without one the reply carries an empty header
+ */
 export function errorReply(error: RelayError, request: RelayRequest | undefined): Uint8Array {
   const relayMinerError = wireError(error.code, error.message)
+  const header = request?.meta?.sessionHeader
   return encodeRelayResponse({
     meta: {
-      sessionHeader: request?.meta?.sessionHeader ?? NO_HEADER,
+      sessionHeader: header !== undefined && isSmall(header) ? header : NO_HEADER,
       supplierOperatorSignature: NOTHING,
     },
     payload: utf8(relayMinerError.message),
     relayMinerError,
     payloadHash: undefined,
   })
+}
+
+function isSmall({ applicationAddress, serviceId, sessionId }: SessionHeader): boolean {
+  return applicationAddress.length + serviceId.length + sessionId.length <= HEADER_TEXT_MAX
 }
 
 /** A small OpenAI-shaped error for a relay that we do not answer ourselves. */

@@ -1,0 +1,142 @@
+/** `pokt-supplier relay`: sends one signed relay to any supplier and shows what came back. */
+import { readFile } from 'node:fs/promises'
+import { Command } from 'commander'
+import { utf8 } from '../base/bytes.ts'
+import { silentLog } from '../base/log.ts'
+import { ms } from '../base/units.ts'
+import { Query } from '../chain/query.ts'
+import { Rpc } from '../chain/rpc.ts'
+import { GATEWAY_DEFAULTS, Gateway, type GatewayChain, type Relayed } from '../devnet/gateway.ts'
+import { readKeyfile } from '../keys/keyfile.ts'
+import { signerOf } from '../keys/keyring.ts'
+import { parseAddress } from '../protocol/address.ts'
+import { CliError, type Context, EXIT_HELP } from './context.ts'
+import { passphraseFor } from './signers.ts'
+
+interface Options {
+  rpc: string
+  key: string
+  passphraseFile?: string
+  app?: string
+  service: string
+  supplier?: string
+  prompt?: string
+  path: string
+  method: string
+  bodyFile?: string
+  json?: boolean
+}
+
+export function relayCommand(context: Context): Command {
+  return new Command('relay')
+    .description('send one relay as an application or its gateway, and show what came back')
+    .requiredOption('--rpc <url>', 'CometBFT RPC endpoint of a node')
+    .requiredOption('--key <file>', 'key file of the application, or of a gateway it delegated to')
+    .option('--passphrase-file <file>', 'its passphrase; else POKT_SUPPLIER_PASSPHRASE or a prompt')
+    .option('--app <address>', 'the application that pays (default: the address of the key)')
+    .requiredOption('--service <id>', 'the service')
+    .option('--supplier <address>', 'this supplier of the session and no other')
+    .option('--prompt <text>', 'a chat message')
+    .option('--body-file <file>', 'the JSON body instead of a chat message')
+    .option('--path <path>', 'path inside the relay', '/v1/chat/completions')
+    .option('--method <method>', 'method inside the relay', 'POST')
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText(
+      'after',
+      `
+Example:
+  pokt-supplier relay --rpc http://127.0.0.1:26657 --key gateway.json --app pokt1... \\
+    --service text-generation --prompt "What is 17 + 25?"
+${EXIT_HELP}`,
+    )
+    .action(async (options: Options) => {
+      const relayed = await send(context, options)
+      context.print(
+        options.json === true ? JSON.stringify(asData(relayed), null, 2) : asText(relayed),
+      )
+      if (!relayed.verified)
+        throw new CliError(
+          'REFUSED',
+          `the supplier refused, or its answer is not good: ${relayed.fault}`,
+        )
+    })
+}
+
+async function send(context: Context, options: Options): Promise<Relayed> {
+  const { clock, random, curve, randomBytes, signal } = context
+  const rpc = new Rpc(
+    { clock, random, log: silentLog() },
+    { endpoints: [options.rpc], timeout: ms(10_000) },
+  )
+  try {
+    const secret = await readKeyfile(
+      options.key,
+      await passphraseFor(context, options.key, options.passphraseFile),
+    )
+    const application = parseAddress(options.app ?? signerOf(secret, curve).address)
+    const chain = gatewayChain(new Query({ rpc, clock }), rpc)
+    const gateway = new Gateway(
+      { chain, curve, clock, randomBytes },
+      { ...GATEWAY_DEFAULTS, application, privateKey: secret.privateKey },
+    )
+    const inner = {
+      method: options.method,
+      url: `http://gateway.local${options.path}`,
+      headers: [['Content-Type', 'application/json'] as const],
+      body: await bodyOf(options),
+    }
+    return await gateway.relay(options.service, inner, signal, options.supplier)
+  } finally {
+    await rpc.close()
+  }
+}
+
+/** A node as a gateway asks it. */
+export function gatewayChain(query: Query, rpc: Pick<Rpc, 'status'>): GatewayChain {
+  return {
+    session: async (application, serviceId, signal) =>
+      await query.session(application, serviceId, (await rpc.status(signal)).height, signal),
+    publicKey: async (address, signal) => (await query.account(address, signal))?.publicKey,
+  }
+}
+
+async function bodyOf({ prompt, bodyFile, method }: Options): Promise<Uint8Array> {
+  if (bodyFile !== undefined) return await readFile(bodyFile)
+  if (prompt !== undefined)
+    return utf8(JSON.stringify({ messages: [{ role: 'user', content: prompt }] }))
+  if (method === 'GET') return new Uint8Array(0)
+  throw new CliError('USAGE', 'a relay needs --prompt or --body-file')
+}
+
+function asData({
+  supplier,
+  verified,
+  fault,
+  error,
+  inner,
+  duration,
+}: Relayed): Record<string, unknown> {
+  return {
+    supplier,
+    verified,
+    ...(fault === '' ? {} : { fault }),
+    ...(error === undefined ? {} : { relayMinerError: error }),
+    ...(inner === undefined
+      ? {}
+      : { status: inner.status, body: new TextDecoder().decode(inner.body) }),
+    durationMs: Math.round(duration),
+  }
+}
+
+function asText({ supplier, verified, fault, error, inner, duration }: Relayed): string {
+  const lines = [
+    `supplier   ${supplier}`,
+    `signature  ${verified ? 'good' : `not good: ${fault}`}`,
+    `took       ${Math.round(duration)} ms`,
+  ]
+  if (error !== undefined)
+    lines.push(`error      ${error.codespace} ${error.code}: ${error.message}`)
+  if (inner !== undefined)
+    lines.push(`status     ${inner.status}`, '', new TextDecoder().decode(inner.body))
+  return lines.join('\n')
+}

@@ -72,10 +72,15 @@ export function unbase64(text: string): Uint8Array {
 
 /** 32 bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return hash('sha256', bytes, 'buffer')
+  return plain(hash('sha256', bytes, 'buffer'))
 }
 
 /** FIPS 202, not the older Keccak padding; 32 bytes. */
 export function sha3_256(bytes: Uint8Array): Uint8Array {
-  return createHash('sha3-256').update(bytes).digest()
+  return plain(createHash('sha3-256').update(bytes).digest())
+}
+
+/** A Buffer's `slice` is a view and not a copy, so none leaves this file under the name of Uint8Array. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length)
 }

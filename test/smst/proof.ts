@@ -4,7 +4,13 @@ import t from 'tap'
 import { concat, equal, hex, sha256, u64, unhex, utf8 } from '../../src/base/bytes.ts'
 import { SmstError } from '../../src/smst/errors.ts'
 import { type Closest, foldClosest, foldRoot } from '../../src/smst/fold.ts'
-import { decodeProof, decodeWireProof, encodeProof, type WireProof } from '../../src/smst/gob.ts'
+import {
+  decodeProof,
+  decodeWireProof,
+  encodeProof,
+  encodeWireProof,
+  type WireProof,
+} from '../../src/smst/gob.ts'
 import { bitAt, leafDigest, PLACEHOLDER } from '../../src/smst/node.ts'
 import {
   type CompactProof,
@@ -424,6 +430,43 @@ t.test(
     t.throws(() => decompactProof({ ...wire({}), closestProof: undefined }), { code: 'PROOF' })
   },
 )
+
+t.test('where the library panics, the chain refuses', async (t) => {
+  const { proof, root } = await proofFor(exampleLeaves(10), new Uint8Array(32))
+  const wire = decodeWireProof(encodeProof(proof))
+  const siblings = wire.closestProof
+  if (siblings === undefined) throw new RangeError('it has siblings')
+  const [first = PLACEHOLDER, second = PLACEHOLDER] = siblings.sideNodes
+  t.strictSame([hex(siblings.bitMask), siblings.sideNodes.length], ['40', 3])
+  const past = { ...siblings, bitMask: new Uint8Array([0x41]), sideNodes: [first, second] }
+  t.throws(
+    () => decompactProof({ ...wire, closestProof: past }),
+    { code: 'PROOF' },
+    'a bit past the last sibling instead of the sibling',
+  )
+  const twins = [0, 1].map((last) => {
+    const path = new Uint8Array(32).fill(0xff)
+    path[31] = 0xfe + last
+    return testLeaf(path, utf8(`twin ${last}`), 1n)
+  })
+  const deep = await proofFor(twins, twins[0]?.path ?? PLACEHOLDER)
+  t.equal(deep.proof.depth, 256)
+  t.ok(chainAccepts(encodeProof(deep.proof), deep.root))
+  t.notOk(
+    chainAccepts(encodeProof({ ...deep.proof, flippedBits: [256] }), deep.root),
+    'a flipped bit past the path',
+  )
+  t.ok(chainAccepts(encodeWireProof(wire), root))
+})
+
+t.test('judging a proof does not change it', async (t) => {
+  const { proof, root } = await proofFor(exampleLeaves(3), new Uint8Array(32))
+  t.strictSame(proof.flippedBits, [2])
+  const chain = decompactProof(decodeWireProof(encodeProof(proof)))
+  t.ok(verifyProofLenient(chain, root))
+  t.ok(verifyProofLenient(chain, root), 'again')
+  t.strictSame(chain.path, new Uint8Array(32))
+})
 
 t.test('a relay that is not in the tree is no proof', async (t) => {
   const closest: Closest = await foldClosest(exampleLeaves(3), new Uint8Array(32))

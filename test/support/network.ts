@@ -35,6 +35,8 @@ export const CHAIN_ID = 'pocket-devnet'
 const PROGRAM = new URL('../../bin/pokt-supplier.js', import.meta.url).pathname
 const PASSPHRASE = 'test passphrase'
 const POKT = 1_000_000n
+/** Keys of tests guard nothing. */
+const CHEAP = { n: 2 ** 10, r: 8, p: 1 }
 export const curve = loadCurve()
 
 export interface Actor {
@@ -307,9 +309,8 @@ export class Network {
     await writeFile(join(this.folder, 'passphrase'), PASSPHRASE, { mode: 0o600 })
     const keyFiles = this.operators.map((_, i) => `operator-${i + 1}.json`)
     for (const [i, { secret }] of this.operators.entries()) {
-      await writeKeyfile(join(this.folder, keyFiles[i] ?? ''), secret, PASSPHRASE, {
-        randomBytes: (n) => new Uint8Array(randomBytes(n)),
-      })
+      const deps = { randomBytes: (n: number) => new Uint8Array(randomBytes(n)) }
+      await writeKeyfile(join(this.folder, keyFiles[i] ?? ''), secret, PASSPHRASE, deps, CHEAP)
     }
     const backend =
       options.engine === 'tiny'

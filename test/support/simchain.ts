@@ -237,10 +237,7 @@ export class Simchain {
       relayMinerError: undefined,
       payloadHash: payloadHash(payload),
     }
-    const supplierOperatorSignature = this.curve.sign(
-      responseDigest(response),
-      operator.privateKey,
-    )
+    const supplierOperatorSignature = this.curve.sign(responseDigest(response), operator.privateKey)
     return dehydrate(signed, {
       ...response,
       meta: { sessionHeader: header, supplierOperatorSignature },
@@ -258,7 +255,9 @@ export class Simchain {
 
   async proof(header: SessionHeader, relays: readonly Uint8Array[], options: ProofOptions = {}) {
     const { seed } = options
-    const path = options.path ?? proofPath(this.devnet.block(seed ?? 0)?.hash ?? new Uint8Array(0), header.sessionId)
+    const path =
+      options.path ??
+      proofPath(this.devnet.block(seed ?? 0)?.hash ?? new Uint8Array(0), header.sessionId)
     const sorted = leaves(relays)
     const closest = await foldClosest(sorted, path)
     const value = relays.find((relay) => same(leafPath(relayHash(relay)), closest.path))

@@ -9,6 +9,9 @@ import { openStore } from '../../src/store/db.ts'
 import { StoreError } from '../../src/store/errors.ts'
 import { incompressible, sessionKey } from './store.ts'
 
+// Node itself ignores this signal, and the write fails; the test runner's loader would end the process.
+process.on('SIGXFSZ', () => {})
+
 const [path = '', lanes = '1', prefix = ''] = process.argv.slice(2)
 const store = await openStore(path, { log: silentLog(), clock: systemClock })
 process.stdout.write('open\n')

@@ -1,0 +1,334 @@
+/**
+ * A relay port with everything real behind it but the chain and the engine: keys, rings, store, gate,
+ * intake, meter, handler. And the gateway's side: signed requests, answers taken apart.
+ */
+import type t from 'tap'
+import { concat, sha256, unhex, utf8 } from '../../src/base/bytes.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { withDeadline } from '../../src/base/retry.ts'
+import { type Address, height, type Ms, ms } from '../../src/base/units.ts'
+import { PLACEHOLDER_KEY, RingVerifier, signRing } from '../../src/crypto/ring.ts'
+import { type Curve, loadCurve } from '../../src/crypto/secp256k1.ts'
+import type { InferenceAnswer } from '../../src/inference/inference.ts'
+import { secretFromHex, signerOf } from '../../src/keys/keyring.ts'
+import { Gate } from '../../src/miner/gate.ts'
+import { Intake } from '../../src/miner/intake.ts'
+import { Meter } from '../../src/miner/meter.ts'
+import { decodeHttpResponse, encodeHttpRequest, type HttpRequest } from '../../src/protocol/http.ts'
+import {
+  decodeRelayResponse,
+  encodeRelayRequest,
+  payloadHash,
+  type RelayRequest,
+  type RelayResponse,
+  requestSignableHash,
+  responseDigest,
+  type SessionHeader,
+} from '../../src/protocol/relay.ts'
+import { AUTHORIZE_DEFAULTS, Authorizer } from '../../src/relay/authorize.ts'
+import { HANDLER_DEFAULTS, RelayHandler } from '../../src/relay/handler.ts'
+import { RingKeys } from '../../src/relay/ringkeys.ts'
+import { openStore, type Store } from '../../src/store/db.ts'
+import type { SessionKey, SessionRecord } from '../../src/store/sessions.ts'
+import { ManualClock } from './clock.ts'
+import { FakeChain, SERVICE } from './relay-chain.ts'
+import { storeDeps } from './store.ts'
+
+export const curve: Curve = loadCurve()
+/** Throw-away keys. */
+const PRIVATE = {
+  app: '2d00ef074d9b51e46886dc9a1df11e7b986611d0f336bdcf1f0adce3e037ec0a',
+  gateway: '1a11ef074d9b51e46886dc9a1df11e7b986611d0f336bdcf1f0adce3e037ab11',
+  operator: '9feb4054fe843dd5afcaec5f57230de88f78b279ab36a44d2466e786f92d3531',
+  stranger: '11'.repeat(32),
+}
+const keyOf = (privateKey: string) => {
+  const bytes = unhex(privateKey)
+  return { privateKey: bytes, publicKey: curve.publicKey(bytes) }
+}
+export const keys = {
+  app: keyOf(PRIVATE.app),
+  gateway: keyOf(PRIVATE.gateway),
+  operator: keyOf(PRIVATE.operator),
+  stranger: keyOf(PRIVATE.stranger),
+  placeholder: {
+    privateKey: unhex('60c6cbe6b5011807d6486f351cbde6f964356df1d0bc1b04f8589cead5ab5206'),
+    publicKey: PLACEHOLDER_KEY,
+  },
+}
+export type Who = keyof typeof keys
+export const operator = signerOf(secretFromHex(PRIVATE.operator, curve), curve)
+
+/** The same bytes in every run. */
+let drawn = 0
+export const randomBytes = (length: number) =>
+  concat(...Array.from({ length: Math.ceil(length / 32) }, () => sha256(utf8(`${drawn++}`)))).slice(
+    0,
+    length,
+  )
+
+/** The engine: answers every request by default; counts them. */
+export class FakeInference {
+  readonly requests: HttpRequest[] = []
+  readonly deadlines: Ms[] = []
+  reply: (signal: AbortSignal) => Promise<InferenceAnswer> = async () => answered()
+
+  answer(
+    _serviceId: string,
+    request: HttpRequest,
+    options: { signal: AbortSignal; deadline: Ms },
+  ): Promise<InferenceAnswer> {
+    this.requests.push(request)
+    this.deadlines.push(options.deadline)
+    return this.reply(options.signal)
+  }
+}
+
+export function answered(over: Partial<InferenceAnswer> = {}): InferenceAnswer {
+  return { status: 200, contentType: 'application/json', body: utf8('{"choices":[]}'), ...over }
+}
+
+/** What an engine does that would never end. */
+export function hang(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}
+
+/** Something that is not yet over, and how to end it. */
+export function pending<T = void>(): { done: Promise<T>; end: (value: T) => void } {
+  let end: (value: T) => void = () => {}
+  const done = new Promise<T>((resolve) => {
+    end = resolve
+  })
+  return { done, end }
+}
+
+export const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** Lets what is under way go on until `holds`; a bounded number of turns, so that a test can fail. */
+export async function until(holds: () => boolean, turns = 20_000): Promise<void> {
+  for (let i = 0; i < turns && !holds(); i++) await turn()
+  if (!holds()) throw new RangeError(`not so after ${turns} turns: ${holds}`)
+}
+
+export interface BenchOptions {
+  readonly head?: number
+  readonly strangersMax?: number
+  /** How many relays the application's stake pays for. */
+  readonly relaysMax?: number
+}
+
+export class Bench {
+  readonly chain: FakeChain
+  readonly clock = new ManualClock()
+  readonly inference = new FakeInference()
+  readonly gate = new Gate()
+  readonly store: Store
+  readonly rings: RingKeys
+  readonly authorizer: Authorizer
+  readonly intake: Intake
+  readonly meter: Meter
+  readonly handler: RelayHandler
+  readonly application: Address
+  /** The disk's write of a relay waits for this. */
+  disk: Promise<void> = Promise.resolve()
+  /** Relays that have come to the disk. */
+  writes = 0
+  #serial = 0
+
+  constructor(store: Store, options: BenchOptions) {
+    this.store = store
+    this.chain = new FakeChain(options.head ?? 15)
+    this.chain.suppliers = [operator.address]
+    // Two sessions can be unsettled: half of the stake is for this one.
+    const stake = options.relaysMax === undefined ? 10n ** 12n : BigInt(options.relaysMax) * 2_000n
+    this.application = this.chain.stake(keys.app.publicKey, {
+      stake: { denom: 'upokt', amount: String(stake) },
+    })
+    const chain = this.chain.cached()
+    this.rings = new RingKeys({ chain, verifier: new RingVerifier({ curve }) })
+    this.authorizer = new Authorizer(
+      {
+        blocks: this.chain,
+        chain,
+        rings: this.rings,
+        signers: new Map([[operator.address, operator]]),
+        services: new Set([SERVICE, 'other']),
+        deadline: (signal, work) => withDeadline(this.clock, ms(5_000), signal, work),
+      },
+      {
+        ...AUTHORIZE_DEFAULTS,
+        strangersMax: options.strangersMax ?? AUTHORIZE_DEFAULTS.strangersMax,
+      },
+    )
+    const relays: ConstructorParameters<typeof Intake>[0]['relays'] = {
+      seen: (key, replayKey) => store.relays.seen(key, replayKey),
+      record: async (key, served) => {
+        this.writes++
+        await this.disk
+        return await store.relays.record(key, served)
+      },
+    }
+    this.intake = new Intake({ chain, relays, sessions: store.sessions, gate: this.gate })
+    this.meter = new Meter({ chain, relays: store.relays })
+    this.handler = new RelayHandler(
+      {
+        clock: this.clock,
+        authorizer: this.authorizer,
+        intake: this.intake,
+        meter: this.meter,
+        inference: this.inference,
+        log: silentLog(),
+      },
+      HANDLER_DEFAULTS,
+    )
+  }
+
+  header(at: number = this.chain.head()?.height ?? 0): SessionHeader {
+    return this.chain.header(this.application, at)
+  }
+
+  key(at?: number): SessionKey {
+    const header = this.header(at)
+    const end = height(header.sessionEndBlockHeight)
+    return { end, operator: operator.address, sessionId: header.sessionId }
+  }
+
+  /** A request of the application that differs from every other; not signed. */
+  draft(header: SessionHeader = this.header()): RelayRequest {
+    const body = utf8(`{"messages":[],"n":${this.#serial++}}`)
+    const payload = encodeHttpRequest({
+      method: 'POST',
+      url: 'https://relayminer.example.com/v1/chat/completions',
+      headers: [['Content-Type', 'application/json']],
+      body,
+    })
+    const meta = {
+      sessionHeader: header,
+      signature: new Uint8Array(0),
+      supplierOperatorAddress: operator.address,
+    }
+    return { meta, payload }
+  }
+
+  request(header?: SessionHeader): RelayRequest {
+    return signed(this.draft(header))
+  }
+
+  bytes(header?: SessionHeader): Uint8Array {
+    return encodeRelayRequest(this.request(header))
+  }
+
+  /** Hands a request to the handler, as the server does. */
+  async send(
+    request: RelayRequest | Uint8Array,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<RelayResponse> {
+    const bytes = request instanceof Uint8Array ? request : encodeRelayRequest(request)
+    return decodeRelayResponse(await this.handler.handle(bytes, signal))
+  }
+
+  /** The dehydrated relays of a session on the disk. */
+  async mined(at?: number): Promise<Uint8Array[]> {
+    const found: Uint8Array[] = []
+    for await (const leaf of this.store.relays.leaves(this.key(at))) {
+      const relay = await this.store.relays.relay(this.key(at), leaf.path)
+      if (relay !== undefined) found.push(relay)
+    }
+    return found
+  }
+
+  served(at?: number): Promise<number> {
+    return this.store.relays.served(this.key(at))
+  }
+
+  record(at?: number): Promise<SessionRecord | undefined> {
+    return this.store.sessions.get(this.key(at))
+  }
+
+  /** How many relays the meter still lets through; for a bench with few. */
+  async left(at?: number): Promise<number> {
+    const header = this.header(at)
+    const now = this.chain.head()?.height ?? height(1)
+    const session = await this.intake.admit(header, operator.address, now)
+    const { signal } = new AbortController()
+    const taken = []
+    for (let i = 0; i < 100; i++) {
+      const reservation = await this.meter.reserve(session, signal)
+      if (reservation === undefined) break
+      taken.push(reservation)
+    }
+    for (const reservation of taken) reservation.refund()
+    return taken.length
+  }
+}
+
+/** Signs as the gateway does: by default `[application, application]`, for one without delegations. */
+export function signed(
+  request: RelayRequest,
+  members: readonly Who[] = ['app', 'app'],
+  by: Who = 'app',
+): RelayRequest {
+  const ring = members.map((who) => keys[who].publicKey)
+  const message = requestSignableHash(request)
+  const signature = signRing({ curve, randomBytes }, message, ring, keys[by].privateKey)
+  return withSignature(request, signature)
+}
+
+export function withSignature(request: RelayRequest, signature: Uint8Array): RelayRequest {
+  const { sessionHeader, supplierOperatorAddress = '' } = request.meta ?? {}
+  return { ...request, meta: { sessionHeader, supplierOperatorAddress, signature } }
+}
+
+/** A store in a folder of the test's own, closed with it. */
+export async function bench(test: typeof t, options: BenchOptions = {}): Promise<Bench> {
+  const store = await openStore(test.testdir(), storeDeps())
+  test.teardown(() => store.close())
+  return new Bench(store, options)
+}
+
+export interface Inner {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** The answer inside a response, as the gateway unwraps it. */
+export function innerOf(response: RelayResponse): Inner {
+  const { status, headers, body } = decodeHttpResponse(response.payload)
+  const values = headers.map(([name, ...all]) => [name, all.join(',')])
+  return { status, headers: Object.fromEntries(values), body: new TextDecoder().decode(body) }
+}
+
+/** Whether the operator signed exactly this: header, error and the hash of this payload. */
+export function isSigned(response: RelayResponse): boolean {
+  const { payloadHash: hash, payload, meta } = response
+  if (hash === undefined || Buffer.compare(hash, payloadHash(payload)) !== 0) return false
+  const signature = meta?.supplierOperatorSignature ?? new Uint8Array(0)
+  return curve.verify(responseDigest(response), signature, operator.publicKey)
+}
+
+/** `codespace code`, or nothing. */
+export function errorOf(response: RelayResponse): string | undefined {
+  const error = response.relayMinerError
+  return error === undefined ? undefined : `${error.codespace} ${error.code}`
+}
+
+/** What makes a gateway take a refusal for a broken connection. */
+export const BAD_WORDS = ['http:', 'HTTP', 'tls', 'connection refused', 'unexpected EOF', 'proto:']
+
+/** An unsigned error reply: nothing in it is signed, and it says itself what it is. */
+export function isRefusal(response: RelayResponse): boolean {
+  const { meta, payload, payloadHash: hash, relayMinerError: error } = response
+  const text = new TextDecoder().decode(payload)
+  return (
+    meta?.supplierOperatorSignature.length === 0 &&
+    hash === undefined &&
+    error !== undefined &&
+    error.message === text &&
+    text.endsWith(error.description) &&
+    !BAD_WORDS.some((word) => text.includes(word))
+  )
+}

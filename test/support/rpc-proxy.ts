@@ -1,0 +1,147 @@
+/**
+ * Stands between a supplier and a node: passes JSON-RPC and WebSocket on, and holds one call, on its
+ * way there or on its way back, until the test says so. Going away altogether is `cut` and `mend`.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { request as httpRequest } from 'undici'
+
+export interface Call {
+  readonly method: string
+  readonly params: Readonly<Record<string, unknown>>
+}
+
+interface Hold {
+  readonly side: 'request' | 'answer'
+  readonly match: (call: Call) => boolean
+  readonly caught: (call: Call) => void
+  readonly released: Promise<void>
+}
+
+/** A call that is being held, once `caught` has resolved. */
+export interface Held {
+  readonly caught: Promise<Call>
+  release(): void
+}
+
+export class RpcProxy {
+  readonly calls: Call[] = []
+  readonly #target: URL
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  #holds: Hold[] = []
+  #cut = false
+
+  constructor(target: string) {
+    this.#target = new URL(target)
+    this.#server = createServer((request, response) => {
+      this.#pass(request, response).catch(() => response.destroy())
+    })
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+    this.#server.on('upgrade', (request, socket, head) =>
+      this.#tunnel(request, socket as Socket, head),
+    )
+  }
+
+  async open(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    this.cut()
+    await closed
+  }
+
+  /** Holds the next call that matches; only one call is caught by each hold. */
+  hold(side: Hold['side'], match: (call: Call) => boolean): Held {
+    let release = () => {}
+    let caught: (call: Call) => void = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const arrival = new Promise<Call>((resolve) => {
+      caught = resolve
+    })
+    this.#holds.push({ side, match, caught, released })
+    return { caught: arrival, release }
+  }
+
+  /** The node is away: connections are refused from now on. */
+  cut(): void {
+    this.#cut = true
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  mend(): void {
+    this.#cut = false
+  }
+
+  async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#cut) return void request.socket.destroy()
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const body = Buffer.concat(chunks)
+    const call = callOf(body)
+    this.calls.push(call)
+    const hold = this.#take(call)
+    if (hold?.side === 'request') await this.#wait(hold, call)
+    if (this.#cut) return void request.socket.destroy()
+    const answer = await httpRequest(new URL(request.url ?? '/', this.#target), {
+      method: request.method === 'GET' ? 'GET' : 'POST',
+      headers: { 'content-type': 'application/json' },
+      ...(body.length === 0 ? {} : { body }),
+    })
+    const bytes = Buffer.from(await answer.body.arrayBuffer())
+    if (hold?.side === 'answer') await this.#wait(hold, call)
+    response.writeHead(answer.statusCode, { 'content-type': 'application/json' }).end(bytes)
+  }
+
+  #take(call: Call): Hold | undefined {
+    const hold = this.#holds.find(({ match }) => match(call))
+    this.#holds = this.#holds.filter((other) => other !== hold)
+    return hold
+  }
+
+  async #wait(hold: Hold, call: Call): Promise<void> {
+    hold.caught(call)
+    await hold.released
+  }
+
+  #tunnel(request: IncomingMessage, client: Socket, head: Buffer): void {
+    if (this.#cut) return void client.destroy()
+    const node = connect(Number(this.#target.port), this.#target.hostname, () => {
+      const headers = Object.entries(request.headers).map(
+        ([name, value]) => `${name}: ${String(value)}`,
+      )
+      node.write(`GET ${request.url} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`)
+      node.write(head)
+      node.pipe(client).pipe(node)
+    })
+    for (const socket of [node, client]) socket.on('error', () => socket.destroy())
+    client.once('close', () => node.destroy())
+    node.once('close', () => client.destroy())
+  }
+}
+
+function callOf(body: Buffer): Call {
+  try {
+    const { method, params } = JSON.parse(body.toString())
+    return { method: String(method), params: params ?? {} }
+  } catch {
+    return { method: '', params: {} }
+  }
+}
+
+/** Simulation of a transaction. */
+export function isSimulation({ method, params }: Call): boolean {
+  return method === 'abci_query' && params['path'] === '/cosmos.tx.v1beta1.Service/Simulate'
+}
+
+export function isBroadcast({ method }: Call): boolean {
+  return method === 'broadcast_tx_sync'
+}

@@ -3,6 +3,7 @@
  * stakes, serves, claims and proves on it. For the demonstration and for trying things out.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { Lifetime } from '../base/lifetime.ts'
@@ -94,7 +95,12 @@ export async function openSite(
   )
   const gatewayUrl = await life.own(front, (part) => part.stop()).listen()
   await writeKeys(context, options.folder, { operator, gateway: gatewayKey, application })
-  const { config, configPath } = await writeConfig(options, rpcUrl, owner.signer.address)
+  const relayPort = options.relayPort === 0 ? await freePort() : options.relayPort
+  const { config, configPath } = await writeConfig(
+    { ...options, relayPort },
+    rpcUrl,
+    owner.signer.address,
+  )
   return {
     devnet,
     gateway,
@@ -206,4 +212,14 @@ async function writeConfig(
   const configPath = join(options.folder, 'supplier.yaml')
   await writeFile(configPath, text, { mode: 0o600 })
   return { config: parseConfig(text, options.folder), configPath }
+}
+
+/** The staked URL names the relay port, so that it must be known before anything listens. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  assert(typeof address === 'object' && address !== null, 'a listening server has a port')
+  return address.port
 }

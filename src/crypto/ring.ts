@@ -53,9 +53,14 @@ export function parseRing(bytes: Uint8Array): Ring {
     throw malformed(`${bytes.length} bytes for ${n} members`)
   const members = Array.from({ length: n }, (_, i) => {
     const at = HEAD_BYTES + MEMBER_BYTES * i
-    return { s: bytes.slice(at, at + 32), key: bytes.slice(at + 32, at + MEMBER_BYTES) }
+    return { s: copy(bytes, at, at + 32), key: copy(bytes, at + 32, at + MEMBER_BYTES) }
   })
-  return { c0: bytes.slice(4, 36), keyImage: bytes.slice(36, HEAD_BYTES), members }
+  return { c0: copy(bytes, 4, 36), keyImage: copy(bytes, 36, HEAD_BYTES), members }
+}
+
+/** Not `slice`: that of a Buffer is a view. */
+function copy(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(from, to))
 }
 
 function malformed(what: string): CryptoError {

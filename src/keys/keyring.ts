@@ -125,7 +125,8 @@ export function createMnemonic(entropy: Uint8Array): string {
 
 /** The private key stays inside: printing a signer shows its address and public key only. */
 export function signerOf(secret: SecretKey, curve: Curve): Signer {
-  const privateKey = secret.privateKey.slice()
+  // Not `slice`: that of a Buffer is a view.
+  const privateKey = new Uint8Array(secret.privateKey)
   const publicKey = curve.publicKey(privateKey)
   return {
     address: addressOf(publicKey),

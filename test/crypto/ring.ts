@@ -240,10 +240,12 @@ t.test('lengths and counts are exact', async (t) => {
 })
 
 t.test('a parsed ring does not change with the buffer that it came from', async (t) => {
-  const buffer = unhex(SIGNED['app and gateway, by the gateway'])
-  const ring = parseRing(buffer)
-  buffer.fill(0)
-  t.ok(verifier.verify(MESSAGE, ring))
+  const bytes = unhex(SIGNED['app and gateway, by the gateway'])
+  for (const buffer of [bytes.slice(), Buffer.from(bytes)]) {
+    const ring = parseRing(buffer)
+    buffer.fill(0)
+    t.ok(verifier.verify(MESSAGE, ring), buffer.constructor.name)
+  }
 })
 
 t.test('only a member can sign, and only a ring of 2 to 64 points', async (t) => {

@@ -61,6 +61,17 @@ function byHand(plain: string, change: Fields = {}): string {
   })
 }
 
+/** The file with the checksum that belongs to what it says. */
+function mended(file: Fields): string {
+  const { format, version, address, sealed } = file
+  const kdf = inner(file, 'kdf')
+  const parameters = ['name', 'n', 'r', 'p', 'salt'].map((name) => kdf[name])
+  const cipher = inner(file, 'cipher')
+  const clear = [format, version, address, ...parameters, cipher['name'], cipher['nonce']]
+  const bytes = concat(utf8(JSON.stringify(clear)), Buffer.from(`${sealed}`, 'base64'))
+  return JSON.stringify({ ...file, checksum: hex(sha256(bytes)) })
+}
+
 t.test('a sealed key opens to itself, with and without its words', async (t) => {
   const opened = await openKey(await seal(), WORDS)
   t.strictSame(hex(opened.privateKey), hex(SECRET.privateKey))
@@ -155,15 +166,22 @@ t.test('no field can be changed, even by one who mends the checksum', async (t) 
     if (name === undefined) file[outer] = value
     else inner(file, outer)[name] = value
     await t.rejects(openKey(JSON.stringify(file), WORDS), BAD_FILE, `${path}`)
-    const { format, version, address, kdf, cipher, sealed } = file
-    const k = kdf as Fields
-    const c = cipher as Fields
-    const clear = [format, version, address, k['name'], k['n'], k['r'], k['p'], k['salt']]
-    const aad = utf8(JSON.stringify([...clear, c['name'], c['nonce']]))
-    const bytes = Buffer.from(`${sealed}`, 'base64')
-    const mended = JSON.stringify({ ...file, checksum: hex(sha256(concat(aad, bytes))) })
-    await t.rejects(openKey(mended, WORDS), { code: 'PASSPHRASE' }, `${path}, checksum mended`)
+    await t.rejects(
+      openKey(mended(file), WORDS),
+      { code: 'PASSPHRASE' },
+      `${path}, checksum mended`,
+    )
   }
+})
+
+t.test('the sealed bytes have one text only', async (t) => {
+  const file = fields(await seal(secretKey(SECRET.privateKey)))
+  const sealed = `${file['sealed']}`
+  const last = sealed.at(-3) ?? ''
+  const other = `${sealed.slice(0, -3)}${String.fromCharCode(last.charCodeAt(0) + 1)}==`
+  t.match(sealed, /[AQgw]==$/)
+  t.strictSame(Buffer.from(other, 'base64'), Buffer.from(sealed, 'base64'))
+  await t.rejects(openKey(JSON.stringify({ ...file, sealed: other }), WORDS), BAD_FILE)
 })
 
 t.test('the address in clear must be that of the key inside', async (t) => {
@@ -214,7 +232,7 @@ t.test('a file from elsewhere cannot take the memory or the time of the machine'
   for (const change of greedy) {
     const file = fields(await seal())
     Object.assign(inner(file, 'kdf'), change)
-    await t.rejects(openKey(JSON.stringify(file), WORDS), BAD_FILE, JSON.stringify(change))
+    await t.rejects(openKey(mended(file), WORDS), BAD_FILE, JSON.stringify(change))
   }
   await t.rejects(openKey(' '.repeat(10_000) + (await seal()), WORDS), BAD_FILE, 'a long file')
   const tooMuch = { n: 2 ** 24, r: 8, p: 1 }

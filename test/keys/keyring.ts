@@ -99,9 +99,14 @@ t.test('what is not exactly a mnemonic is refused, and no word is repeated', asy
       t.notMatch(shown, /abandon|cool|industry|secretly/, `${what} shows no word`)
     }
   }
-  t.throws(() => secretFromMnemonic(['secretly', ...words.slice(1)].join(' ')), {
-    message: /word 1 /,
-  })
+  const messages = {
+    'word 1 ': ['secretly', ...words.slice(1)].join(' '),
+    'one blank between': `${good} `,
+    'not 23': words.slice(1).join(' '),
+    checksum: [words[1], words[0], ...words.slice(2)].join(' '),
+  }
+  for (const [part, mnemonic] of Object.entries(messages))
+    t.throws(() => secretFromMnemonic(mnemonic), { message: new RegExp(part) }, part)
 })
 
 t.test('hex digits give the key and the address of the reference', async (t) => {
@@ -155,11 +160,14 @@ t.test('a signer signs what its public key verifies', async (t) => {
 })
 
 t.test('a signer does not change with the array that its key came in', async (t) => {
-  const bytes = sha256(utf8('operator')).slice()
-  const signer = signerOf(secretKey(bytes), curve)
-  const before = hex(signer.sign(bytes.slice().fill(1)))
-  bytes.fill(9)
-  t.equal(hex(signer.sign(bytes.slice().fill(1))), before)
+  const digest = sha256(utf8('a response'))
+  const expected = hex(curve.sign(digest, sha256(utf8('operator'))))
+  const key = sha256(utf8('operator'))
+  for (const bytes of [new Uint8Array(key), Buffer.from(key)]) {
+    const signer = signerOf(secretKey(bytes), curve)
+    bytes.fill(9)
+    t.equal(hex(signer.sign(digest)), expected, bytes.constructor.name)
+  }
 })
 
 t.test('neither printing nor the log shows a secret', async (t) => {

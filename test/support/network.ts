@@ -9,11 +9,11 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import type { Test } from 'tap'
 import { stringify } from 'yaml'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { type Address, type Height, ms, upokt } from '../../src/base/units.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import { loadCurve } from '../../src/crypto/secp256k1.ts'
 import { Devnet } from '../../src/devnet/chain.ts'
 import { GATEWAY_DEFAULTS, Gateway, type Relayed } from '../../src/devnet/gateway.ts'
@@ -32,7 +32,7 @@ import { FakeUpstream } from './upstream.ts'
 
 export const SERVICE = 'text-generation'
 export const CHAIN_ID = 'pocket-devnet'
-const PROGRAM = new URL('../../bin/pokt-supplier.js', import.meta.url).pathname
+const PROGRAM = join(packageRoot(), 'bin', 'pokt-supplier.js')
 const PASSPHRASE = 'test passphrase'
 const POKT = 1_000_000n
 /** Keys of tests guard nothing. */
@@ -53,11 +53,19 @@ export function actor(name: string): Actor {
   return { secret, signer: signerOf(secret, curve) }
 }
 
+/** What of a tap test is needed; a benchmark has its own. */
+export interface Host {
+  testdir(content: Record<string, never>): string
+  teardown(close: () => unknown): unknown
+}
+
 export interface NetworkOptions {
   readonly operators?: number
   readonly params?: GenesisInput['params']
   /** `upstream`: answers at once; `tiny`: llama.cpp with the tiny model. */
   readonly engine?: 'upstream' | 'tiny'
+  /** Of the tiny model. */
+  readonly slots?: number
   /** Of the application; small ones are used up. */
   readonly stake?: bigint
   readonly computeUnitsPerRelay?: bigint
@@ -105,7 +113,7 @@ export class Network {
     this.relayUrl = parts.relayUrl
   }
 
-  static async open(t: Test, options: NetworkOptions = {}): Promise<Network> {
+  static async open(t: Host, options: NetworkOptions = {}): Promise<Network> {
     const folder = t.testdir({})
     const application = actor('application')
     const gatewayKey = actor('gateway')
@@ -191,10 +199,10 @@ export class Network {
   }
 
   /** Starts the daemon and waits until it serves. */
-  async start(): Promise<ChildProcess> {
+  async start(more: readonly string[] = ['--log-level', 'debug']): Promise<ChildProcess> {
     const child = spawn(
       process.execPath,
-      [PROGRAM, 'start', '--config', this.configPath, '--log-level', 'debug'],
+      [PROGRAM, 'start', '--config', this.configPath, ...more],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: { PATH: process.env['PATH'] ?? '', HOME: this.folder },
@@ -314,7 +322,14 @@ export class Network {
     }
     const backend =
       options.engine === 'tiny'
-        ? { kind: 'llamacpp', model: 'tiny', gpu: 'off', slots: 4, contextSize: 256, maxThreads: 1 }
+        ? {
+            kind: 'llamacpp',
+            model: 'tiny',
+            gpu: 'off',
+            slots: options.slots ?? 4,
+            contextSize: 256,
+            maxThreads: 1,
+          }
         : { kind: 'upstream', url: this.upstream.url, model: 'echo', slots: 32 }
     const config = {
       dataDir: 'data',

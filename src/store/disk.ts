@@ -6,7 +6,8 @@
  * log, later writes are appended behind it and confirmed, and the next recovery stops reading at the
  * tear. So after a failed write nothing more is written to that log: the database is closed and
  * opened again first, which reads the log up to the tear and begins a new one. What failed may be
- * there afterwards or not, as with any disk. Tested by test/store/disk.ts and test/store/full.ts.
+ * there afterwards or not, as with any disk. Tested by test/store/disk.ts and, on
+ * a disk that is full, test/store/crash.ts.
  */
 import type { Level } from 'level'
 import type { Log } from '../base/log.ts'
@@ -64,8 +65,9 @@ export class Disk {
     })
 
   /** Runs `work` while nothing else is written; any failure of it counts as a failed write. */
-  alone(work: () => Promise<void>): Promise<void> {
-    return this.#writes.run(async () => {
+  async alone(work: () => Promise<void>): Promise<void> {
+    if (this.#closed) throw storeClosed()
+    await this.#writes.run(async () => {
       await this.#heal()
       try {
         await work()
@@ -77,7 +79,8 @@ export class Disk {
   }
 
   async read<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.#sound || this.#closed) await this.#writes.run(() => this.#heal())
+    if (this.#closed) throw storeClosed()
+    if (!this.#sound) await this.#writes.run(() => this.#heal())
     try {
       return await work()
     } catch (error) {
@@ -98,14 +101,13 @@ export class Disk {
     })
   }
 
-  /** Waits for the writes that have begun. Idempotent. */
+  /** Waits for the writes that were asked for before. Idempotent. */
   close(): Promise<void> {
     this.#closed = true
     return this.#writes.run(() => this.#level.close())
   }
 
   async #heal(): Promise<void> {
-    if (this.#closed) throw storeClosed()
     if (this.#sound) return
     try {
       await this.#level.close()

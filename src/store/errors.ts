@@ -1,4 +1,4 @@
-/** What can go wrong on the disk, and how LevelDB says it. Tested by test/store/errors.ts. */
+/** What can go wrong on the disk, and how LevelDB says it. Tested by test/store/disk.ts. */
 import { SupplierError } from '../base/errors.ts'
 
 export const STORE_ERRORS = {

@@ -2,7 +2,7 @@
  * The folder of the database: is it ours to open, who has it open, and what recovery threw away.
  *
  * The lock is LevelDB's own, held by the kernel for the process. The pid file beside the folder only
- * serves the message, and a stale one harms nobody. Tested by test/store/folder.ts.
+ * serves the message, and a stale one harms nobody. Tested by test/store/db.ts.
  */
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'

@@ -11,7 +11,7 @@ import type { ComputeUnits, Height, Ms } from '../base/units.ts'
 import type { SessionHeader } from '../protocol/gen/pocket/session/session.ts'
 import type { Price } from '../protocol/rewards.ts'
 import type { Operation, Table, Write } from './disk.ts'
-import { corrupt, decodeValue, encodeValue, stored } from './encoding.ts'
+import { decodeValue, encodeValue, stored } from './encoding.ts'
 import {
   decodeSessionKey,
   encodeSessionKey,
@@ -117,19 +117,16 @@ const recordFields = z.object({
 
 /** @param key the bytes of `record.key`. An unusable record is a bug of ours: AssertionError */
 export function encodeRecord(key: Uint8Array, record: SessionRecord): Uint8Array {
-  assert(hasHeaderOf(record, record.key), 'a session record has the key of its header')
+  const { sessionId, sessionEndBlockHeight } = record.header
+  const same =
+    sessionId === record.key.sessionId && sessionEndBlockHeight === BigInt(record.key.end)
+  assert(same, 'a session record has the key of its header')
   return encodeValue(recordFields, key, record)
 }
 
 /** @throws StoreError CORRUPT */
 export function decodeRecord(key: Uint8Array, value: Uint8Array): SessionRecord {
-  const record = { key: decodeSessionKey(key), ...decodeValue(recordFields, key, value) }
-  if (!hasHeaderOf(record, record.key)) throw corrupt(key, 'header of another session')
-  return record
-}
-
-function hasHeaderOf({ header }: Pick<SessionRecord, 'header'>, key: SessionKey): boolean {
-  return header.sessionId === key.sessionId && header.sessionEndBlockHeight === BigInt(key.end)
+  return { key: decodeSessionKey(key), ...decodeValue(recordFields, key, value) }
 }
 
 export interface SessionStoreDeps {

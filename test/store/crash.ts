@@ -48,7 +48,9 @@ async function startWriter(t: Test, path: string, lanes: number, prefix: string)
       look = () => met() && resolve()
       look()
     })
-    const gone = ended.then(() => Promise.reject(new Error('the writer ended by itself')))
+    const gone = ended.then(([code, signal]) =>
+      Promise.reject(new Error(`the writer ended by itself: ${code ?? signal}`)),
+    )
     await Promise.race([seen, gone])
   }
   const kill = async () => {
@@ -92,8 +94,8 @@ async function newestLog(path: string): Promise<{ file: string; size: number }> 
 t.test('a killed process has every relay that it answered for, once', async (t) => {
   const path = join(t.testdir(), 'db')
   const answered = new Set<string>()
-  for (const round of [1, 2, 3]) {
-    const writer = await startWriter(t, path, 16, `round ${round}`.replace(' ', ''))
+  for (const round of [1, 2]) {
+    const writer = await startWriter(t, path, 16, `round${round}`)
     await writer.until(() => writer.answered.size >= 150 * round)
     await writer.kill()
     t.strictSame(writer.failures, [])

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { concat, hex, utf8 } from '../../src/base/bytes.ts'
 import type { Height, upokt } from '../../src/base/units.ts'
 import { decodeValue, encodeValue, stored } from '../../src/store/encoding.ts'
-import { anyOf } from '../support/store.ts'
+import { anyOf } from '../support/store-any.ts'
 
 const fields = z.object({ text: stored.text, count: stored.count, uint: stored.uint })
 const key = Uint8Array.of(7, 8, 9)

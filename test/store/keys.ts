@@ -13,7 +13,8 @@ import {
   sessionKeyText,
   successor,
 } from '../../src/store/keys.ts'
-import { anyKey, sessionKey } from '../support/store.ts'
+import { sessionKey } from '../support/store.ts'
+import { anyKey } from '../support/store-any.ts'
 
 const hash = fc.uint8Array({ minLength: 32, maxLength: 32 })
 

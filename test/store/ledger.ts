@@ -5,7 +5,8 @@ import { height, upokt } from '../../src/base/units.ts'
 import { openStore } from '../../src/store/db.ts'
 import { encodeSessionKey, type HeightRange, sessionKeyText } from '../../src/store/keys.ts'
 import { decodeEntry, encodeEntry, type Ledger, type LedgerEntry } from '../../src/store/ledger.ts'
-import { anyEntry, entry, sessionKey, storeDeps } from '../support/store.ts'
+import { entry, sessionKey, storeDeps } from '../support/store.ts'
+import { anyEntry } from '../support/store-any.ts'
 
 async function openLedger(t: Test): Promise<Ledger> {
   const store = await openStore(`${t.testdir()}/db`, storeDeps())

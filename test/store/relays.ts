@@ -191,7 +191,19 @@ t.test('the bytes that wait are limited, but never for one relay alone', async (
   await t.rejects(relays.record(key, relay('too much', 1)), { code: 'QUEUE_FULL' })
   open()
   t.strictSame(await Promise.all(taken), ['recorded', 'recorded'])
-  t.equal(await relays.record(key, relay('too much', 1)), 'recorded')
+  const second = gate()
+  valve.hold = second.hold
+  const written = batches.length
+  const again = [relays.record(key, relay('too much', 1))]
+  while (batches.length === written) await settle()
+  again.push(...['a', 'b'].map((name) => relays.record(key, relay(name, 500))))
+  await t.rejects(relays.record(key, relay('c', 1)), { code: 'QUEUE_FULL' })
+  second.open()
+  t.strictSame(
+    await Promise.all(again),
+    Array(3).fill('recorded'),
+    'what was written counts no more',
+  )
 })
 
 t.test('the same relay for another request is one leaf and two served', async (t) => {
@@ -282,10 +294,18 @@ t.test('what was queued before a drop is dropped too', async (t) => {
 })
 
 t.test('closing writes what is queued and takes nothing more', async (t) => {
-  const { relays } = await openRelays(t, { groupMax: 5 })
+  const { relays, valve } = await openRelays(t, { groupMax: 5 })
+  const { hold, open } = gate()
+  valve.hold = hold
   const queued = Array.from({ length: 30 }, (_, i) => relays.record(key, relay(`${i}`)))
-  const closing = relays.close()
+  let closed = false
+  const closing = relays.close().then(() => {
+    closed = true
+  })
   await t.rejects(relays.record(key, relay('late')), { code: 'STORE_CLOSED', retryable: false })
+  await settle()
+  t.equal(closed, false)
+  open()
   await closing
   t.ok((await Promise.all(queued)).every((outcome) => outcome === 'recorded'))
   await relays.close()

@@ -12,7 +12,8 @@ import {
   type SessionRecord,
   type SessionState,
 } from '../../src/store/sessions.ts'
-import { anyKey, anyRecord, record, sessionKey, storeDeps } from '../support/store.ts'
+import { record, sessionKey, storeDeps } from '../support/store.ts'
+import { anyKey, anyRecord } from '../support/store-any.ts'
 
 async function openSessions(t: Test) {
   const store = await openStore(`${t.testdir()}/db`, storeDeps())

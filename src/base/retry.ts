@@ -3,6 +3,9 @@ import type { Clock } from './clock.ts'
 import { BaseError, SupplierError } from './errors.ts'
 import { type Ms, ms } from './units.ts'
 
+/** Ends a timer that is not needed any more. A text, since an error made for each wait costs its stack. */
+export const OVER = 'over'
+
 /**
  * Waits for `work`, whose signal is aborted at the limit: leaves nothing running behind.
  * @throws BaseError DEADLINE (retryable), or `signal.reason`
@@ -15,12 +18,8 @@ export async function withDeadline<T>(
 ): Promise<T> {
   const timer = new AbortController()
   const ended = new AbortController()
-  const late = new BaseError('DEADLINE', `no answer within ${limit} ms`, {
-    data: { limitMs: limit },
-    retryable: true,
-  })
   clock.sleep(limit, ended.signal).then(
-    () => timer.abort(late),
+    () => timer.abort(late(limit)),
     () => {},
   )
   const both = signal === undefined ? timer.signal : AbortSignal.any([signal, timer.signal])
@@ -28,11 +27,18 @@ export async function withDeadline<T>(
     return await work(both)
   } catch (error) {
     if (signal?.aborted) throw signal.reason
-    if (timer.signal.aborted) throw late
+    if (timer.signal.aborted) throw timer.signal.reason
     throw error
   } finally {
-    ended.abort()
+    ended.abort(OVER)
   }
+}
+
+function late(limit: Ms): BaseError {
+  return new BaseError('DEADLINE', `no answer within ${limit} ms`, {
+    data: { limitMs: limit },
+    retryable: true,
+  })
 }
 
 export interface RetryOptions {

@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { BoundedQueue } from '../base/queue.ts'
+import { OVER } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
 import type { ChatRequest, Completion, InferenceBackend } from './backend.ts'
 import { InferenceError } from './errors.ts'
@@ -178,7 +179,7 @@ export class Slots {
         this.#at(deadline, ended.signal, () => leave(this.#refusal('BUSY', 1, 'deadline')))
       })
     } finally {
-      ended.abort()
+      ended.abort(OVER)
     }
   }
 
@@ -202,7 +203,7 @@ export class Slots {
     } catch (error) {
       throw controller.signal.aborted ? controller.signal.reason : error
     } finally {
-      ended.abort()
+      ended.abort(OVER)
     }
   }
 

@@ -1,4 +1,5 @@
 /** Deadlines and retries, both with an end. Tested by test/base/retry.ts. */
+import { following } from './abort.ts'
 import type { Clock } from './clock.ts'
 import { BaseError, SupplierError } from './errors.ts'
 import { type Ms, ms } from './units.ts'
@@ -16,19 +17,21 @@ export async function withDeadline<T>(
   signal: AbortSignal | undefined,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const timer = new AbortController()
+  using both = following(signal)
   const ended = new AbortController()
+  let isLate = false
   clock.sleep(limit, ended.signal).then(
-    () => timer.abort(late(limit)),
+    () => {
+      isLate = true
+      both.abort(late(limit))
+    },
     () => {},
   )
-  const both = signal === undefined ? timer.signal : AbortSignal.any([signal, timer.signal])
   try {
-    return await work(both)
+    return await work(both.signal)
   } catch (error) {
     if (signal?.aborted) throw signal.reason
-    if (timer.signal.aborted) throw timer.signal.reason
-    throw error
+    throw isLate ? both.signal.reason : error
   } finally {
     ended.abort(OVER)
   }

@@ -184,7 +184,6 @@ export class Blocks {
   #noteSilence(before: number, socket: HeaderSocket | undefined): void {
     const moved = (this.#head?.height ?? 0) > before
     if (socket?.isSubscribed !== true || !moved) return
-    if (this.#announced > before) return
     if (++this.#silentHeads < this.#options.silentHeadsMax) return
     this.#silentHeads = 0
     this.#deps.log.debug({ height: this.#head?.height }, 'block subscription is silent')
@@ -193,13 +192,18 @@ export class Blocks {
 
   /** Until `duration` has passed or something is announced. */
   async #pause(duration: Ms, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
     const nudge = new AbortController()
     this.#nudge = nudge
+    const stop = () => nudge.abort()
+    signal.addEventListener('abort', stop, { once: true })
     try {
-      await this.#deps.clock.sleep(duration, AbortSignal.any([signal, nudge.signal]))
+      await this.#deps.clock.sleep(duration, nudge.signal)
     } catch (error) {
       signal.throwIfAborted()
       if (!nudge.signal.aborted) throw error
+    } finally {
+      signal.removeEventListener('abort', stop)
     }
   }
 

@@ -195,7 +195,7 @@ export class Broadcaster {
   /** How a block executed it; undefined while no block is known to hold it. */
   async result(hash: string, signal?: AbortSignal): Promise<TxResult | undefined> {
     try {
-      const params = { hash: base64(unhex(hash)), prove: false }
+      const params = { hash: base64(unhex(hash)) }
       return readResult(new Json(await this.#deps.rpc.call('tx', params, signal), 'result'))
     } catch (error) {
       if (isUnknownTx(error)) return undefined

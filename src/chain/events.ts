@@ -138,21 +138,21 @@ function readSettled(event: Json): ClaimSettled {
     overservicingLoss: coin(event.get('overservicing_loss_upokt')),
     deflationLoss: coin(event.get('deflation_loss_upokt')),
     rewards: readRewards(event.get('reward_distribution')),
-    rewardDetails: event
-      .get('reward_distribution_detailed')
-      .list()
-      .map((detail) => ({
-        recipient: detail.get('recipient_address').text(),
-        reason: detail.get('op_reason').text(),
-        amount: coin(detail.get('amount')),
-      })),
+    rewardDetails: readDetails(event.get('reward_distribution_detailed')),
   }
 }
 
-/** Null when nothing was distributed, as Go writes an empty map. */
 function readRewards(distribution: Json): Map<string, Upokt> {
-  if (distribution.isNull) return new Map()
   return new Map(distribution.entries().map(([recipient, amount]) => [recipient, coin(amount)]))
+}
+
+function readDetails(details: Json): RewardDetail[] {
+  if (details.isNull) throw details.wrong('a list')
+  return details.list().map((detail) => ({
+    recipient: detail.get('recipient_address').text(),
+    reason: detail.get('op_reason').text(),
+    amount: coin(detail.get('amount')),
+  }))
 }
 
 function readExpired(event: Json): ClaimExpired {

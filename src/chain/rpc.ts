@@ -170,7 +170,6 @@ export class Rpc {
     limit: Ms,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    signal?.throwIfAborted()
     try {
       const result = await endpoint.call(method, params, limit, signal)
       endpoint.answered()

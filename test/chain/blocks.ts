@@ -3,47 +3,17 @@ import t, { type Test } from 'tap'
 import { hex } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
-import { height, type Ms, ms } from '../../src/base/units.ts'
+import { height, ms } from '../../src/base/units.ts'
 import { type Block, Blocks, type BlocksOptions, readBlock } from '../../src/chain/blocks.ts'
 import { Rpc } from '../../src/chain/rpc.ts'
-import { ManualClock } from '../support/clock.ts'
 import { RecordedNode, RpcFailure, recordings, until } from '../support/recorded-node.ts'
+import { WatchedClock } from '../support/watched-clock.ts'
 
 const START = Date.parse('2026-11-24T22:00:00Z')
 const hashOf = (at: number) => createHash('sha256').update(`block ${at}`).digest()
 const timeOf = (at: number) => new Date(START + at * 1_000).toISOString()
 
 const POLL = ms(3_000)
-
-/** Knows who waits for how long. */
-class WatchedClock extends ManualClock {
-  readonly #begun = new Map<number, number>()
-  readonly #pending = new Map<number, number>()
-
-  begun(duration: number): number {
-    return this.#begun.get(duration) ?? 0
-  }
-
-  pending(duration: number): number {
-    return this.#pending.get(duration) ?? 0
-  }
-
-  override async sleep(duration: Ms, signal?: AbortSignal): Promise<void> {
-    this.#begun.set(duration, this.begun(duration) + 1)
-    this.#pending.set(duration, this.pending(duration) + 1)
-    try {
-      await super.sleep(duration, signal)
-    } finally {
-      this.#pending.set(duration, this.pending(duration) - 1)
-    }
-  }
-
-  /** Lets a wait of exactly `duration` end, once there is one. */
-  async pass(duration: number): Promise<void> {
-    await until(() => this.pending(duration) > 0, `a wait of ${duration} ms`)
-    await this.advance(duration)
-  }
-}
 
 /** A node whose chain the test makes longer. */
 class MovingChain {
@@ -234,10 +204,11 @@ t.test('a node that goes back is not followed', async (t) => {
   const { blocks, chain, poll, signal, warnings } = await setUp(t)
   const follower = blocks.follow(signal)
   await take(follower, 1)
-  chain.height = 90
-  await poll()
-  await poll()
-  t.equal(blocks.head()?.height, 100)
+  for (const at of [99, 90, 90]) {
+    chain.height = at
+    await poll()
+    t.equal(blocks.head()?.height, 100, `the node is at ${at}`)
+  }
   t.strictSame(warnings, ['the head of the chain is not known'], 'said once')
   chain.height = 101
   await poll()
@@ -459,6 +430,28 @@ t.test('a subscription that says nothing is renewed', async (t) => {
   await until(() => node.socketCount === 0, 'the silent connection to go')
   await clock.pass(500)
   await until(() => node.subscriptions === 2)
+})
+
+t.test('where one endpoint has no socket, the next is tried', async (t) => {
+  const clock = new WatchedClock()
+  const [proxy, node] = [await RecordedNode.start(), await RecordedNode.start()]
+  new MovingChain(proxy, 100)
+  proxy.socketBehaviour = 'refuse'
+  const deps = { clock, random: () => 1, log: silentLog() }
+  const rpc = new Rpc(deps, { endpoints: [proxy.url, node.url], timeout: ms(60_000) })
+  const blocks = new Blocks({ rpc, ...deps })
+  const controller = new AbortController()
+  const running = blocks.run(controller.signal)
+  t.teardown(async () => {
+    controller.abort(new Error('stopped'))
+    await running
+    await rpc.close()
+    await proxy.close()
+    await node.close()
+  })
+  await clock.pass(500)
+  await until(() => node.subscriptions === 1, 'a subscription at the second')
+  t.equal(node.count('status'), 0, 'which is asked nothing else')
 })
 
 t.test('a node that does not accept a subscription is given up in time', async (t) => {

@@ -31,6 +31,7 @@ t.test('reads the forms that CometBFT writes', async (t) => {
   t.strictSame(node.get('none').base64(), new Uint8Array(0), 'empty bytes are null')
   t.strictSame(node.get('absent').list(), [])
   t.ok(node.get('absent').isNull)
+  t.ok(node.get('toString').isNull, 'what objects inherit is absent')
   t.strictSame(
     read({ a: '1', b: '2' })
       .entries()
@@ -56,7 +57,6 @@ t.test('names the field that is wrong', async (t) => {
     ['field of text', () => read('x').get('a'), 'result'],
     ['field of a list', () => read([]).get('a'), 'result'],
     ['field of null', () => read({}).get('a').get('b'), 'result.a'],
-    ['inherited', () => read({}).get('toString').text(), 'result.toString'],
     ['object for list', () => read({ a: {} }).get('a').list(), 'result.a'],
     ['list for entries', () => read([]).entries(), 'result'],
     ['number for int64', () => read({ a: 73 }).get('a').big(), 'result.a'],

@@ -289,6 +289,17 @@ t.test('a refusal is an answer: no other endpoint is asked', async (t) => {
   t.equal(rpc.health[0]?.healthy, true)
 })
 
+t.test('a refusal ends a rest', async (t) => {
+  const { rpc, clock, first } = await setUp(t, 2)
+  first.behaviour = 'close'
+  await rpc.status()
+  t.equal(rpc.health[0]?.failures, 1)
+  first.behaviour = 'none'
+  await clock.advance(30_000)
+  await t.rejects(rpc.call('nope', {}), { code: 'RPC_ERROR' })
+  t.match(rpc.health[0], { healthy: true, failures: 0 })
+})
+
 t.test('one endpoint by its number', async (t) => {
   const { rpc, first, second } = await setUp(t, 2)
   t.equal(rpc.endpointCount, 2)

@@ -176,19 +176,29 @@ export class Table {
     return keys[0] && plain(keys[0])
   }
 
-  /** How many keys the range has, counted up to `max`. */
-  async count(range: Range, max = Number.MAX_SAFE_INTEGER): Promise<number> {
+  /** The keys of the range, ascending, some thousand at a time. */
+  async *keys(range: Range): AsyncGenerator<Uint8Array[]> {
     const options = { ...range, highWaterMarkBytes: SCAN_BYTES }
     const iterator = await this.#disk.read(async () => this.#sublevel.keys(options))
     try {
-      for (let count = 0; ; ) {
+      for (;;) {
         const keys = await this.#disk.read(() => iterator.nextv(SCAN_ENTRIES))
-        count += keys.length
-        if (keys.length === 0 || count >= max) return Math.min(count, max)
+        if (keys.length === 0) return
+        yield keys.map(plain)
       }
     } finally {
       await iterator.close()
     }
+  }
+
+  /** How many keys the range has, counted up to `max`. */
+  async count(range: Range, max = Number.MAX_SAFE_INTEGER): Promise<number> {
+    let count = 0
+    for await (const keys of this.keys(range)) {
+      count += keys.length
+      if (count >= max) break
+    }
+    return Math.min(count, max)
   }
 
   /** Deletes every key that is `prefix` and a hash. Not synced: a crash may bring some of them back. */

@@ -24,6 +24,7 @@ import {
   sessionKeyText,
   successor,
 } from './keys.ts'
+import { ReplayKeys } from './replays.ts'
 
 export interface ServedRelay {
   /** 32 bytes: sha256 of the whole request. */
@@ -84,6 +85,7 @@ export class RelayStore {
   readonly #prefixes = new LruMap<string, Uint8Array>(PREFIXES_MAX)
   /** Replay keys that are queued or being written. */
   readonly #pending = new Set<string>()
+  readonly #replays: ReplayKeys
   #queuedBytes = 0
   #last: Promise<unknown> = Promise.resolve()
   #writing: Promise<void> | undefined
@@ -93,6 +95,7 @@ export class RelayStore {
     this.#deps = deps
     this.#options = options
     this.#queue = new BoundedQueue(options.queueMax)
+    this.#replays = new ReplayKeys(deps.replays)
   }
 
   /**
@@ -123,7 +126,8 @@ export class RelayStore {
   /** Whether a relay with this replay key was recorded, or is about to be. */
   async seen(key: SessionKey, replayKey: Uint8Array): Promise<boolean> {
     const replay = concat(this.#prefix(key), replayKey)
-    return this.#pending.has(idOf(replay)) || (await this.#deps.replays.has(replay))
+    if (this.#pending.has(idOf(replay))) return true
+    return (await this.#replays.known([replay]))[0] === true
   }
 
   /** Relays answered: replay keys, leaf or not. Reads all of them. */
@@ -151,7 +155,9 @@ export class RelayStore {
    */
   async drop(key: SessionKey): Promise<void> {
     await this.#last
-    for (const table of this.#tables()) await table.clear(this.#prefix(key))
+    const prefix = this.#prefix(key)
+    for (const table of this.#tables()) await table.clear(prefix)
+    this.#replays.forget(prefix)
   }
 
   /** Sessions that have anything here, in no particular order. @throws StoreError CORRUPT */
@@ -227,16 +233,22 @@ export class RelayStore {
   /** Never rejects: every job of the group hears how it ended. */
   async #commit(group: readonly Job[]): Promise<void> {
     try {
-      const known = await this.#deps.replays.hasMany(group.map((job) => job.replay))
+      const known = await this.#replays.known(group.map((job) => job.replay))
       const fresh: Job[] = []
       for (const [index, job] of group.entries())
         if (known[index]) job.resolve('replayed')
         else fresh.push(job)
       if (fresh.length > 0) await this.#deps.write(fresh.flatMap((job) => this.#entries(job)))
-      for (const job of fresh) job.resolve('recorded')
+      for (const job of fresh) {
+        this.#replays.add(job.replay)
+        job.resolve('recorded')
+      }
     } catch (error) {
       // The others have been answered: rejecting a settled promise changes nothing.
-      for (const job of group) job.reject(error)
+      for (const job of group) {
+        this.#replays.forget(job.replay)
+        job.reject(error)
+      }
     } finally {
       for (const job of group) this.#pending.delete(job.id)
     }

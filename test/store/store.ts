@@ -93,6 +93,7 @@ t.test('a session is done even if its relays cannot be dropped yet', async (t) =
   t.equal(await next.relays.served(key), 0, 'the next open drops them')
   t.strictSame(next.strays, [])
   t.strictSame(await entriesOf(next), [key])
+  await next.close()
 })
 
 t.test('a session that cannot be booked keeps everything', async (t) => {

@@ -23,7 +23,8 @@ UNUSED_SCORE = -1e4
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "'<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 Pair = tuple[str, str, object]  # key, type (`[type]` for an array), value
@@ -210,7 +211,8 @@ def check(path: str) -> None:
     if file_bytes(pairs, tensors) != raw:
         sys.exit("written again, the file has other bytes")
     shape = {key: value for key, _, value in pairs}
-    known = [piece for piece, kind in zip(shape["tokenizer.ggml.tokens"], shape["tokenizer.ggml.token_type"]) if kind == NORMAL]
+    kinds = shape["tokenizer.ggml.token_type"]
+    known = [piece for piece, kind in zip(shape["tokenizer.ggml.tokens"], kinds) if kind == NORMAL]
     size = shape["llama.vocab_size"]
     made = model_pairs(
         shape["general.name"],

@@ -62,18 +62,22 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
-        self.attn_norm, self.ffn_norm = Norm(width), Norm(width)
+        self.attn_norm = Norm(width)
         self.attn_q, self.attn_k, self.attn_v, self.attn_output = (
             nn.Linear(width, width, bias=False) for _ in range(4)
         )
+        self.ffn_norm = Norm(width)
         self.ffn_gate = nn.Linear(width, hidden, bias=False)
         self.ffn_up = nn.Linear(width, hidden, bias=False)
         self.ffn_down = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
         rows, length, width = x.shape
         h = self.attn_norm(x)
-        q, k, v = (f(h).view(rows, length, self.heads, -1) for f in (self.attn_q, self.attn_k, self.attn_v))
+        projections = (self.attn_q, self.attn_k, self.attn_v)
+        q, k, v = (project(h).view(rows, length, self.heads, -1) for project in projections)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         weights = (q @ k.transpose(-2, -1)) / math.sqrt(width // self.heads) + mask
@@ -87,7 +91,8 @@ class Model(nn.Module):
         super().__init__()
         self.head_width = shape.width // shape.heads
         self.token_embd = nn.Embedding(shape.vocabulary, shape.width)
-        self.blk = nn.ModuleList(Block(shape.width, shape.heads, shape.hidden) for _ in range(shape.layers))
+        blocks = (Block(shape.width, shape.heads, shape.hidden) for _ in range(shape.layers))
+        self.blk = nn.ModuleList(blocks)
         self.output_norm = Norm(shape.width)
         for weight in self.parameters():
             if weight.dim() > 1:
@@ -125,7 +130,8 @@ class Trainer:
         self.context = context
 
     def run(self) -> int:
-        others = [self.context.Process(target=self.work, args=(rank,)) for rank in range(1, self.args.processes)]
+        ranks = range(1, self.args.processes)
+        others = [self.context.Process(target=self.work, args=(rank,)) for rank in ranks]
         for process in others:
             process.start()
         steps = self.work(0)
@@ -140,7 +146,8 @@ class Trainer:
         while True:
             loss = self.gradient(r)
             done = (time.monotonic() - started) / 60 / self.args.minutes
-            self.shared[rank, : self.count] = torch.cat([weight.grad.reshape(-1) for weight in self.weights])
+            mine = torch.cat([weight.grad.reshape(-1) for weight in self.weights])
+            self.shared[rank, : self.count] = mine
             self.shared[rank, self.count] = done
             self.barrier.wait()
             gradient = self.shared[:, : self.count].mean(0)
@@ -160,7 +167,8 @@ class Trainer:
         tokens, learnt = self.batch(r)
         logits = self.model(tokens[:, :-1])
         weight = learnt[:, 1:].reshape(-1)
-        each = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1), reduction="none")
+        wanted = tokens[:, 1:].reshape(-1)
+        each = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), wanted, reduction="none")
         loss = (each * weight).sum() / weight.sum()
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -226,8 +234,9 @@ def main() -> None:
     size = -(-words.size // 32) * 32
     shape = gguf.Shape(CONTEXT, args.width, args.layers, args.heads, args.hidden, size)
     model = Model(shape)
-    print(f"{sum(weight.numel() for weight in model.parameters())} parameters, {words.size} tokens", flush=True)
-    steps = Trainer(args, model, words).run()
+    trainer = Trainer(args, model, words)
+    print(f"{trainer.count} parameters, {words.size} tokens", flush=True)
+    steps = trainer.run()
     pairs = gguf.model_pairs(NAME, shape) + gguf.vocabulary_pairs(words.pieces, size)
     with open(args.out, "wb") as file:
         file.write(gguf.file_bytes(pairs, tensors(model)))

@@ -95,7 +95,9 @@ class Vocabulary:
 
         return b"".join(map(raw, tokens)).decode("utf8", "replace").replace(SPACE, " ")
 
-    def chat(self, messages: Iterable[tuple[str, str]], opened: bool = False) -> tuple[list[int], list[int]]:
+    def chat(
+        self, messages: Iterable[tuple[str, str]], opened: bool = False
+    ) -> tuple[list[int], list[int]]:
         """ChatML: the tokens, and a 1 for each that is to be learnt (an answer and its end)."""
         tokens: list[int] = []
         learnt: list[int] = []

@@ -8,11 +8,13 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { SupplierError } from '../base/errors.ts'
+import { npmEnvironment } from '../inference/llamacpp/install.ts'
 import { type Config, ConfigSchema } from './schema.ts'
 
 export const CONFIG_ERRORS = {
   CONFIG_MISSING:
     'There is no configuration file. Copy supplier.example.yaml, or name one with --config.',
+  CONFIG_UNREADABLE: 'The configuration file cannot be read. Check its owner and permissions.',
   CONFIG_YAML: 'The configuration file is not YAML.',
   CONFIG_INVALID: 'Settings are wrong. Each is named with its path and what to write instead.',
 } as const
@@ -27,6 +29,8 @@ export interface Environment {
   readonly configPath: string | undefined
   /** What an engine process may see: no secret is among it. */
   readonly engine: Readonly<Record<string, string>>
+  /** What npm may see when it installs an engine: proxies and its settings, but none of our secrets. */
+  readonly npm: Readonly<Record<string, string>>
 }
 
 const ENGINE_VARIABLES = [
@@ -60,16 +64,22 @@ export function readEnvironment(variables: NodeJS.ProcessEnv = process.env): Env
     credentialsDirectory: variables['CREDENTIALS_DIRECTORY'],
     configPath: variables['POKT_SUPPLIER_CONFIG'],
     engine,
+    npm: npmEnvironment(variables),
   }
 }
 
-/** Relative paths start at the configuration file, `~` at the home folder. @throws ConfigError */
+/**
+ * Relative paths start at the configuration file, `~` at the home folder.
+ * @throws ConfigError CONFIG_MISSING, CONFIG_UNREADABLE, and those of `parseConfig`
+ */
 export async function loadConfig(path: string): Promise<Config> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
   } catch (cause) {
-    throw new ConfigError('CONFIG_MISSING', `no configuration at ${path}`, { cause })
+    const absent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
+    if (absent) throw new ConfigError('CONFIG_MISSING', `no configuration at ${path}`)
+    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${path}`, { cause })
   }
   return parseConfig(text, dirname(resolve(path)))
 }
@@ -95,6 +105,10 @@ function beyondSchema(config: Config): string[] {
   const ids = config.services.map(({ id }) => id)
   for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) {
     problems.push(`services: "${id}" stands there twice; keep one`)
+  }
+  const keys = config.operators.map(({ keyFile }) => keyFile)
+  for (const key of new Set(keys.filter((key, index) => keys.indexOf(key) !== index))) {
+    problems.push(`operators: the key file "${key}" stands there twice; keep one`)
   }
   const shares = config.stake?.revShare
   const sum = shares?.reduce((total, { percent }) => total + percent, 0)

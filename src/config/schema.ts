@@ -14,27 +14,50 @@ import { validServiceId } from '../protocol/session.ts'
 const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 const SIZE_UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
 
-const duration = z.string().transform((text, context): Ms => {
+/** A timer that is longer runs out at once, whatever the system. */
+const DURATION_MAX = 24 * DURATION_UNITS.h
+
+/** @param least as it is written: nothing is asked, or waited for, more often */
+function duration(least: string) {
+  const told = 'write a duration with its unit, such as 90s, 500ms or 2m'
+  return z.string({ error: told }).transform((text, context): Ms => {
+    const value = durationOf(text)
+    if (value === undefined) context.addIssue(`${told}, not "${text}"`)
+    else if (value < (durationOf(least) ?? 0) || value > DURATION_MAX)
+      context.addIssue(`write ${least} to 24h, not "${text}"`)
+    else return ms(value)
+    return z.NEVER
+  })
+}
+
+function durationOf(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text)
-  if (match !== null)
-    return ms(Number(match[1]) * DURATION_UNITS[match[2] as keyof typeof DURATION_UNITS])
-  context.addIssue(`write a duration with its unit, such as 90s, 500ms or 2m, not "${text}"`)
-  return z.NEVER
-})
+  if (match === null) return undefined
+  return Number(match[1]) * DURATION_UNITS[match[2] as keyof typeof DURATION_UNITS]
+}
 
-const size = z.string().transform((text, context): number => {
+const SIZE = 'write a size with its unit, such as 512KiB or 20MiB'
+/** One request is held in memory as a whole. */
+const SIZE_MAX = SIZE_UNITS.GiB
+
+const size = z.string({ error: SIZE }).transform((text, context): number => {
   const match = /^(\d+)(B|KiB|MiB|GiB)$/.exec(text)
-  if (match !== null) return Number(match[1]) * SIZE_UNITS[match[2] as keyof typeof SIZE_UNITS]
-  context.addIssue(`write a size with its unit, such as 512KiB or 20MiB, not "${text}"`)
+  const value = Number(match?.[1]) * SIZE_UNITS[match?.[2] as keyof typeof SIZE_UNITS]
+  if (match === null) context.addIssue(`${SIZE}, not "${text}"`)
+  else if (value < SIZE_UNITS.KiB || value > SIZE_MAX)
+    context.addIssue(`write 1KiB to 1GiB, not "${text}"`)
+  else return value
   return z.NEVER
 })
 
-const listen = z.string().transform((text, context): { host: string; port: number } => {
-  const match = /^(\[[0-9a-fA-F:]+\]|[^:]+):(\d{1,5})$/.exec(text)
+const LISTEN = 'write an address and a port, such as 0.0.0.0:8545'
+
+const listen = z.string({ error: LISTEN }).transform((text, context) => {
+  const match = /^(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})$/.exec(text)
   const port = Number(match?.[2])
   if (match?.[1] !== undefined && port <= 65_535)
     return { host: match[1].replace(/^\[|\]$/g, ''), port }
-  context.addIssue(`write an address and a port, such as 0.0.0.0:8545, not "${text}"`)
+  context.addIssue(`${LISTEN}, not "${text}"`)
   return z.NEVER
 })
 
@@ -47,20 +70,24 @@ const address = z.string().transform((text, context) => {
   }
 })
 
-const amount = z.string().transform((text, context): Upokt => {
+const AMOUNT = 'write an amount such as 60005000000upokt'
+
+const amount = z.string({ error: AMOUNT }).transform((text, context): Upokt => {
   try {
     return parseCoin(text)
   } catch {
-    context.addIssue(`write an amount such as 60000000000upokt, not "${text}"`)
+    context.addIssue(`${AMOUNT}, not "${text}"`)
     return z.NEVER
   }
 })
 
-const gasPrice = z.string().transform((text, context): GasPrice => {
+const PRICE = 'write a price such as 0.000001upokt'
+
+const gasPrice = z.string({ error: PRICE }).transform((text, context): GasPrice => {
   try {
     return parseGasPrice(text)
   } catch {
-    context.addIssue(`write a price such as 0.000001upokt, not "${text}"`)
+    context.addIssue(`${PRICE}, not "${text}"`)
     return z.NEVER
   }
 })
@@ -151,10 +178,10 @@ export const ConfigSchema = z.strictObject({
       .describe('CometBFT RPC endpoints of a node, the preferred one first.'),
     id: z.string().min(1).default('pocket').describe('The chain must call itself so.'),
     gasPrice: gasPrice.prefault('0.000001upokt').describe('What one unit of gas costs.'),
-    pollEvery: duration
+    pollEvery: duration('100ms')
       .prefault('3s')
       .describe('How often the node is asked for its height beside the subscription.'),
-    timeout: duration.prefault('10s').describe('For one question to a node.'),
+    timeout: duration('100ms').prefault('10s').describe('For one question to a node.'),
   }),
   operators: z
     .array(
@@ -177,7 +204,7 @@ export const ConfigSchema = z.strictObject({
   relay: z
     .strictObject({
       listen: listen.prefault('0.0.0.0:8545').describe('Where gateways reach this supplier.'),
-      requestTimeout: duration
+      requestTimeout: duration('1s')
         .prefault('60s')
         .describe("From a request's last byte to its answer."),
       bodyMax: size.prefault('20MiB').describe('Larger requests are refused unread.'),
@@ -186,7 +213,9 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'Larger requests are answered 413: a proof publishes the sampled one on the chain.',
         ),
-      drain: duration.prefault('30s').describe('How long running relays may go on at a stop.'),
+      drain: duration('0s')
+        .prefault('30s')
+        .describe('How long running relays may go on at a stop.'),
     })
     .prefault({}),
   services: z.array(service).min(1).describe('What is served, one entry for each staked service.'),

@@ -20,6 +20,7 @@ export function llamaCpp(t: Test, { clock, log, ...wishes }: BackendWishes): Lla
       contextSize: 256,
       gpu: false,
       threadsMax: 1,
+      niceness: 0,
       defaults: GREEDY,
       environment: {},
       execArgv: [],

@@ -47,6 +47,7 @@ export const CHILD_DEFAULTS = {
 /** Names that an engine may see; everything else, above all what is secret, it doesn't get. */
 const ENVIRONMENT_NAMES: ReadonlySet<string> = new Set([
   ...['PATH', 'HOME', 'TMPDIR', 'TEMP', 'TMP', 'LANG', 'LC_ALL', 'TZ', 'XDG_RUNTIME_DIR'],
+  'XDG_CACHE_HOME',
   ...['LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'CUDA_PATH', 'CUDA_VISIBLE_DEVICES'],
   ...['CUDA_DEVICE_ORDER', 'NVIDIA_VISIBLE_DEVICES', 'NVIDIA_DRIVER_CAPABILITIES'],
   ...['GGML_VK_VISIBLE_DEVICES', 'VK_DRIVER_FILES', 'VK_ICD_FILENAMES', 'VK_LOADER_DRIVERS_SELECT'],

@@ -8,7 +8,7 @@
  * dies, and the host starts a new one. Tested by test/inference/llamacpp/host.ts and engine.ts.
  */
 import { writeSync } from 'node:fs'
-import { constants, setPriority } from 'node:os'
+import { setPriority } from 'node:os'
 import { systemClock } from '../../base/clock.ts'
 import { assert } from '../../base/errors.ts'
 import { InferenceError } from '../errors.ts'
@@ -39,8 +39,9 @@ class Engine {
     else this.#pong(message.id)
   }
 
-  async #load({ type: _, library: url, ...options }: LoadMessage): Promise<void> {
+  async #load({ type: _, library: url, niceness, ...options }: LoadMessage): Promise<void> {
     assert(this.#model === undefined, 'one model for each engine')
+    beNice(niceness)
     try {
       const library = await loadLibrary(url)
       const model = await openModel({ library, clock: systemClock }, options)
@@ -109,6 +110,15 @@ function words(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, WIRE_LIMITS.wordsMax)
 }
 
+/** The machine's owner, and the supplier's own signing, come first. */
+function beNice(niceness: number): void {
+  try {
+    setPriority(niceness)
+  } catch {
+    // Some containers forbid it.
+  }
+}
+
 /** Now, whatever native threads do. */
 function leave(): void {
   process.kill(process.pid, 'SIGKILL')
@@ -128,12 +138,6 @@ function main(): void {
   process.on('disconnect', leave)
   process.on('uncaughtException', fail)
   process.on('unhandledRejection', fail)
-  try {
-    // The machine's owner, and the supplier's own signing, come first.
-    setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
-  } catch {
-    // Some containers forbid it.
-  }
   const engine = new Engine({
     // A failed send means that the channel is gone; `disconnect` deals with that.
     send: (message) => process.send?.(message, undefined, {}, () => {}),

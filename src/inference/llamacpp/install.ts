@@ -84,7 +84,21 @@ export function kindsFor(platform: string): EngineKind[] {
 /** Runs npm with these arguments. @throws Error whose message holds what npm said */
 export type Npm = (args: readonly string[], signal: AbortSignal) => Promise<void>
 
-/** @param environment all that npm sees: PATH, HOME, proxies, its own configuration */
+/** What of `all` npm is given: the way to the registry and its own settings, no secret of ours. */
+export function npmEnvironment(
+  all: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const [name, value] of Object.entries(all)) {
+    if (value !== undefined && NPM_NAMES.test(name)) out[name] = value
+  }
+  return out
+}
+
+const NPM_NAMES =
+  /^(path|home|userprofile|appdata|localappdata|systemroot|comspec|pathext|tmpdir|temp|tmp|lang|(https?|no|all)_proxy|node_extra_ca_certs|ssl_cert_(file|dir)|npm_config_\w+)$/i
+
+/** @param environment all that npm sees, of `npmEnvironment` */
 export function systemNpm(environment: Readonly<Record<string, string>>): Npm {
   const windows = process.platform === 'win32'
   return async (args, signal) => {

@@ -14,7 +14,7 @@ import { STEP_DEFAULTS, StepLoop } from './steps.ts'
 import { CHATML, ChatTemplate } from './template.ts'
 import type { ChatMessageToEngine, LoadMessage } from './wire.ts'
 
-export type ModelOptions = Omit<LoadMessage, 'type' | 'library'>
+export type ModelOptions = Omit<LoadMessage, 'type' | 'library' | 'niceness'>
 
 export interface Answer {
   readonly finishReason: 'stop' | 'length'

@@ -23,6 +23,8 @@ export interface LlamaCppOptions extends ChildOptions {
   readonly gpu: LoadMessage['gpu']
   readonly gpuLayers?: number
   readonly threadsMax?: number
+  /** 0 to 19: how far the engine stands back for the owner's programs when the CPU is short. */
+  readonly niceness: number
   /** Where a request says nothing; as the model's card recommends. */
   readonly defaults: SamplingDefaults
   readonly chatTemplate?: string
@@ -47,6 +49,7 @@ export const LLAMACPP_DEFAULTS = {
   ...CHILD_DEFAULTS,
   slots: 4,
   gpu: 'auto',
+  niceness: 5,
   defaults: SAMPLING_DEFAULTS,
   queueMax: 64,
   chunkTokens: STEP_DEFAULTS.chunkTokens,
@@ -68,6 +71,7 @@ export function loadMessage(options: LlamaCppOptions): LoadMessage {
     chunkTokens: options.chunkTokens,
     batchTokens: options.batchTokens,
     gpu: options.gpu,
+    niceness: options.niceness,
     ...(library === undefined ? {} : { library }),
     ...(gpuLayers === undefined ? {} : { gpuLayers }),
     ...(threadsMax === undefined ? {} : { threadsMax }),

@@ -61,6 +61,8 @@ const load = z.strictObject({
   gpuLayers: z.int().min(0).optional(),
   /** Absent: one less than there are physical cores. */
   threadsMax: z.int().min(1).optional(),
+  /** Of the engine's process, 0 to 19: how far it stands back when the CPU is short. */
+  niceness: z.int().min(0).max(19),
   /** Replaces the weights' own. */
   chatTemplate: z
     .string()

@@ -11,7 +11,7 @@ import { ManualClock } from '../../support/clock.ts'
 import { fakeEngine, until } from '../../support/fake-engine.ts'
 import { GREEDY_SAMPLING, TINY_OPTIONS, user } from '../../support/tiny-model.ts'
 
-const LOAD = { type: 'load', ...TINY_OPTIONS } as const
+const LOAD = { type: 'load', niceness: 0, ...TINY_OPTIONS } as const
 const SIGNAL = new AbortController().signal
 
 function start(t: Test, fault?: string, options: Partial<ChildOptions> = {}) {

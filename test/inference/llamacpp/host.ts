@@ -1,34 +1,219 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { systemClock } from '../../../src/base/clock.ts'
-import { createLog, silentLog } from '../../../src/base/log.ts'
-import { LlamaCppBackend } from '../../../src/inference/llamacpp/host.ts'
+import { type Ms, ms } from '../../../src/base/units.ts'
 import { LLAMACPP_DEFAULTS } from '../../../src/inference/llamacpp/options.ts'
-import { ANSWERS, GREEDY, request, TINY_OPTIONS } from '../../support/tiny-model.ts'
+import { recordEngine, startTime } from '../../../src/inference/llamacpp/orphan.ts'
+import { ManualClock } from '../../support/clock.ts'
+import { fakeEngine, until } from '../../support/fake-engine.ts'
+import { llamaCpp } from '../../support/llamacpp.ts'
+import { request, TINY_MODEL } from '../../support/tiny-model.ts'
 
-t.test('x', async (t) => {
-  const b = new LlamaCppBackend(
-    { clock: systemClock, log: createLog('debug', process.stderr), random: () => 0.5 },
-    {
-      ...LLAMACPP_DEFAULTS,
-      ...TINY_OPTIONS,
-      defaults: GREEDY,
-      model: 'tiny',
-      environment: { PATH: process.env['PATH'] ?? '', SECRET: 'x' },
-      recordFile: join(t.testdir(), 'engine.json'),
-    },
+const signal = new AbortController().signal
+const { restartDelayFirst, restartDelayMax, outageMax } = LLAMACPP_DEFAULTS
+
+const isThere = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
   )
-  const s = Date.now()
-  await b.start()
-  console.log('start', Date.now() - s, b.info(), b.stats(), b.pid)
-  for (const [q, a] of ANSWERS) {
-    const r = await b.chat(request(q), {
-      signal: new AbortController().signal,
-      onText: (x) => console.log(JSON.stringify(x)),
-    })
-    console.log(r, r.text === a)
+
+/** Says nothing to a chat and dies of `die`. */
+const DIES = `on.chat = ({ messages }) => { if (messages[0].content === 'die') process.exit(9) }`
+
+t.test('an answer comes through the child, whole and in pieces', async (t) => {
+  const backend = llamaCpp(t, { entry: fakeEngine(t) })
+  t.equal(backend.stats().state, 'starting')
+  await backend.start()
+  t.strictSame(backend.info(), {
+    kind: 'llamacpp',
+    model: 'tiny-chat',
+    contextSize: 256,
+    slots: 4,
+    device: 'fake',
+  })
+  const pieces: string[] = []
+  const onText = (text: string) => pieces.push(text)
+  const answer = await backend.chat(request('one two'), { signal, onText })
+  t.match(answer, { text: 'onetwo', finishReason: 'stop', fingerprint: /^fp_[0-9a-f]{12}$/ })
+  t.strictSame(answer.usage, { promptTokens: 1, completionTokens: 2 })
+  t.strictSame(pieces, ['one', 'two'])
+  t.hasStrict(backend.stats(), { active: 0, queued: 0, state: 'ready' })
+})
+
+t.test('the fingerprint changes with what answers depend on', async (t) => {
+  const options = [
+    {},
+    {},
+    { modelSha256: 'ab'.repeat(32) },
+    { modelPath: import.meta.filename },
+    { chatTemplate: 'x' },
+    { templateArguments: { enable_thinking: false } },
+  ]
+  const prints: string[] = []
+  const entry = fakeEngine(t)
+  for (const more of options) {
+    const backend = llamaCpp(t, { entry, ...more })
+    await backend.start()
+    prints.push((await backend.chat(request('Hi'), { signal })).fingerprint)
+    await backend.stop()
   }
-  const z = Date.now()
-  await b.stop()
-  console.log('stop', Date.now() - z, b.stats())
+  t.equal(prints[0], prints[1])
+  t.equal(new Set(prints).size, options.length - 1)
+})
+
+t.test('what does not fit anywhere is refused', async (t) => {
+  const backend = llamaCpp(t, { entry: fakeEngine(t, DIES), slots: 1, queueMax: 1 })
+  await backend.start()
+  const running = backend.chat(request('wait'), { signal })
+  const waiting = backend.chat(request('wait'), { signal })
+  await t.rejects(backend.chat(request('wait'), { signal }), { code: 'BUSY', retryable: true })
+  t.hasStrict(backend.stats(), { active: 1, queued: 1 })
+  const huge = request('x'.repeat(5 * 1024 * 1024))
+  await t.rejects(backend.chat(huge, { signal }), { code: 'BAD_REQUEST' })
+  const both = Promise.allSettled([running, waiting])
+  await backend.stop()
+  t.match(await both, [{ reason: { code: 'STOPPED' } }, { reason: { code: 'STOPPED' } }])
+  await t.rejects(backend.chat(request('Hi'), { signal }), { code: 'STOPPED', retryable: true })
+})
+
+t.test('a child that dies takes only what was out, and a new one serves the rest', async (t) => {
+  const clock = new ManualClock()
+  const fault = `const chat = on.chat; on.chat = (m) => {
+    if (m.messages[0].content === 'die') process.exit(9)
+    if (m.messages[0].content !== 'wait') chat(m)
+  }`
+  const backend = llamaCpp(t, { entry: fakeEngine(t, fault), slots: 2, clock })
+  await backend.start()
+  const out = Promise.allSettled([
+    backend.chat(request('wait'), { signal }),
+    backend.chat(request('die'), { signal }),
+  ])
+  const waiting = backend.chat(request('later on'), { signal })
+  t.match(await out, [
+    { reason: { code: 'ENGINE_FAILED', retryable: true, message: /status 9/ } },
+    { reason: { code: 'ENGINE_FAILED' } },
+  ])
+  t.hasStrict(backend.stats(), { state: 'restarting', active: 0, queued: 1 })
+  const late = backend.chat(request('too'), { signal })
+  await clock.advance(restartDelayFirst)
+  t.equal((await waiting).text, 'lateron')
+  t.equal((await late).text, 'too')
+  t.equal(backend.stats().state, 'ready')
+})
+
+/** A clock on which the delays of restarts are over at once and written down, and limits never pass. */
+class ImpatientClock extends ManualClock {
+  readonly delays: number[] = []
+  override sleep(duration: Ms, signal?: AbortSignal): Promise<void> {
+    if (duration > restartDelayMax) return super.sleep(duration, signal)
+    this.delays.push(duration)
+    return Promise.resolve()
+  }
+}
+
+t.test('restarts come later and later, up to a limit, until an engine was steady', async (t) => {
+  const clock = new ImpatientClock()
+  // Of the first six starts only the first goes well.
+  const fault = `
+    import { appendFileSync, statSync } from 'node:fs'
+    appendFileSync(import.meta.dirname + '/starts', 'x')
+    const starts = statSync(import.meta.dirname + '/starts').size
+    if (starts > 1 && starts < 6) process.exit(1)
+    const chat = on.chat
+    on.chat = (m) => m.messages[0].content === 'die' ? process.exit(1) : chat(m)`
+  const never = ms(restartDelayMax + 1)
+  const limits = { heartbeatEvery: never, answerLimit: never, loadLimit: never, outageMax: never }
+  const options = { restartDelayMax: ms(1_000), steadyAfter: ms(5_000), ...limits }
+  const backend = llamaCpp(t, { entry: fakeEngine(t, fault), clock, ...options })
+  await backend.start()
+  const die = async () => {
+    await t.rejects(backend.chat(request('die'), { signal }), { code: 'ENGINE_FAILED' })
+    t.equal((await backend.chat(request('and again'), { signal })).text, 'andagain')
+    return clock.delays.splice(0)
+  }
+  t.strictSame(await die(), [200, 400, 800, 1_000, 1_000])
+  t.strictSame(await die(), [1_000], 'it had not lived long')
+  await clock.advance(5_000)
+  t.strictSame(await die(), [200], 'now it had')
+})
+
+t.test('a child that stays gone lets nobody wait', async (t) => {
+  const clock = new ManualClock()
+  const fault = `${DIES}
+    import { existsSync, writeFileSync } from 'node:fs'
+    const mark = import.meta.dirname + '/started'
+    if (existsSync(mark)) on.load = () => {}
+    writeFileSync(mark, '')`
+  const backend = llamaCpp(t, { entry: fakeEngine(t, fault), clock })
+  await backend.start()
+  await t.rejects(backend.chat(request('die'), { signal }), { code: 'ENGINE_FAILED' })
+  const waiting = t.rejects(backend.chat(request('Hi'), { signal }), { code: 'ENGINE_FAILED' })
+  await clock.advance(outageMax)
+  await waiting
+  await t.rejects(backend.chat(request('Hi'), { signal }), { code: 'ENGINE_FAILED' }, 'at once')
+  t.equal(backend.stats().queued, 0)
+  await backend.stop()
+  t.equal(clock.sleeping, 0, 'nothing goes on after the stop')
+})
+
+t.test('the engine is written down while it runs', async (t) => {
+  const path = join(t.testdirName, 'engine.json')
+  const backend = llamaCpp(t, { entry: fakeEngine(t), recordFile: path })
+  await backend.start()
+  const { pid = 0 } = backend
+  t.strictSame(JSON.parse(await readFile(path, 'utf8')), { pid, started: await startTime(pid) })
+  await backend.stop()
+  t.equal(await startTime(pid), undefined, 'the process is gone')
+  t.equal(await isThere(path), false)
+  await backend.stop()
+})
+
+t.test('what an earlier run left is ended first', async (t) => {
+  const entry = fakeEngine(t)
+  const path = join(t.testdirName, 'engine.json')
+  const stray = spawn('sleep', ['1000'], { stdio: 'ignore' })
+  t.teardown(() => stray.kill('SIGKILL'))
+  await once(stray, 'spawn')
+  await recordEngine(path, stray.pid ?? 0)
+  const exited = once(stray, 'exit')
+  await llamaCpp(t, { entry, recordFile: path }).start()
+  t.equal((await exited)[1], 'SIGKILL')
+})
+
+t.test('a start that fails leaves nothing behind', async (t) => {
+  const fault = `on.load = () => say({ type: 'unready', code: 'MODEL_LOAD', message: 'no' })`
+  const backend = llamaCpp(t, { entry: fakeEngine(t, fault) })
+  await t.rejects(backend.start(), { code: 'MODEL_LOAD', retryable: false })
+  t.equal(backend.stats().state, 'stopped')
+  t.equal(await startTime(backend.pid ?? 0), undefined)
+  t.equal(await isThere(join(t.testdirName, 'engine.json')), false)
+
+  const gone = llamaCpp(t, { entry: fakeEngine(t), modelPath: `${TINY_MODEL}.gone` })
+  await t.rejects(gone.start(), { code: 'ENGINE_FAILED' }, 'weights that vanish meanwhile')
+})
+
+t.test('a start may be given up, by its caller or by a stop', async (t) => {
+  const entry = fakeEngine(t, 'on.load = () => {}')
+  const controller = new AbortController()
+  const left = llamaCpp(t, { entry })
+  const starting = left.start(controller.signal)
+  const rejected = t.rejects(starting, { message: 'not needed' })
+  await until(() => left.pid !== undefined)
+  controller.abort(new Error('not needed'))
+  await rejected
+  t.equal(await startTime(left.pid ?? 0), undefined)
+
+  const stopped = llamaCpp(t, { entry })
+  const ended = t.rejects(stopped.start(), { code: 'STOPPED' })
+  await stopped.stop()
+  await ended
+  t.equal(stopped.stats().state, 'stopped')
+  await t.rejects(stopped.chat(request('Hi'), { signal }), { code: 'STOPPED' })
+
+  const never = llamaCpp(t, { entry })
+  await never.stop()
+  await t.rejects(never.start(), { code: 'STOPPED' })
 })

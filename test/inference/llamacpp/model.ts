@@ -1,11 +1,19 @@
+import { readFile } from 'node:fs/promises'
 import type { BatchItem, Llama, LlamaContextOptions, LlamaModelOptions } from 'node-llama-cpp'
 import t from 'tap'
+import { hex, sha256 } from '../../../src/base/bytes.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import type { ChatMessage } from '../../../src/inference/backend.ts'
 import { type Library, loadLibrary } from '../../../src/inference/llamacpp/library.ts'
 import { openModel } from '../../../src/inference/llamacpp/model.ts'
 import type { Sampling } from '../../../src/inference/llamacpp/sampling.ts'
-import { ANSWERS, GREEDY_SAMPLING, TINY_OPTIONS, user } from '../../support/tiny-model.ts'
+import {
+  ANSWERS,
+  GREEDY_SAMPLING,
+  TINY_MODEL,
+  TINY_OPTIONS,
+  user,
+} from '../../support/tiny-model.ts'
 
 /** The real library, whose batches are written down through its own option for ordering them. */
 const batches: (readonly BatchItem[])[] = []
@@ -69,6 +77,11 @@ async function ask(messages: string | ChatMessage[], wishes: Wishes = {}) {
 }
 
 const LONG = `${'Hello! '.repeat(60)}Who are you?`
+
+t.test('the file is the one that its sum names', async (t) => {
+  const [sum] = (await readFile(`${TINY_MODEL}.sha256`, 'utf8')).split(' ')
+  t.equal(hex(sha256(await readFile(TINY_MODEL))), sum)
+})
 
 t.test('what was loaded', async (t) => {
   t.match(model, { device: 'cpu', contextSize: 256, threads: 1 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../../src/base/clock.ts'
 import { silentLog } from '../../../src/base/log.ts'
+import { ms } from '../../../src/base/units.ts'
 import {
   endLeftover,
   forgetEngine,
@@ -38,6 +39,19 @@ t.test('a process has one start time, and another process another', async (t) =>
   one.child.kill('SIGKILL')
   await one.exited
   t.equal(await startTime(one.pid), undefined, 'gone')
+})
+
+t.test('a process that is dead and not yet buried counts as gone', async (t) => {
+  // Its parent becomes one that never asks how it ended.
+  const script = 'sleep 1000 & echo $!; exec sleep 1000'
+  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] })
+  t.teardown(() => parent.kill('SIGKILL'))
+  const [line] = await once(parent.stdout, 'data')
+  const pid = Number(String(line))
+  t.type(await startTime(pid), 'string')
+  process.kill(pid, 'SIGKILL')
+  while ((await startTime(pid)) !== undefined) await systemClock.sleep(ms(1))
+  t.doesNotThrow(() => process.kill(pid, 0), 'the number is still taken')
 })
 
 t.test('an engine of an earlier run is ended', async (t) => {

@@ -228,16 +228,15 @@ t.test('a higher slot is taken only for much of a conversation', async (t) => {
 t.test('an abort ends a job within a step and frees its slot', async (t) => {
   const { context, run, loop, heard } = setUp(1)
   const controller = new AbortController()
-  const reason = new Error('gone')
   const job = run([1], 100, {
     signal: controller.signal,
     onToken(token) {
-      if (token === 4) controller.abort(reason)
+      if (token === 4) controller.abort(new Error('gone'))
       return true
     },
   })
   const next = run([50], 1)
-  await t.rejects(job, reason)
+  await t.rejects(job, { message: 'gone' })
   await next
   t.strictSame(heard[0], [2, 3, 4])
   t.equal(context.batches.length, 4, 'no step was spent on it')
@@ -263,6 +262,16 @@ t.test('an abort while prompts are read, or while one waits', async (t) => {
   ])
   t.equal(context.batches.length, 2)
   t.strictSame(heard, [[], [], [51]])
+})
+
+t.test('a token that comes with the abort is not heard', async (t) => {
+  const { context, run, heard } = setUp(1)
+  const controller = new AbortController()
+  context.onBatch = () => {
+    if (context.batches.length === 2) controller.abort(new Error('gone'))
+  }
+  await t.rejects(run([1], 9, { signal: controller.signal }), { message: 'gone' })
+  t.strictSame(heard, [[2]])
 })
 
 t.test('what the engine throws ends every job', async (t) => {

@@ -19,9 +19,10 @@ const chat: ChatMessageToEngine = {
 }
 
 const TO_ENGINE: readonly ToEngine[] = [
-  { type: 'load', ...TINY_OPTIONS },
+  { type: 'load', niceness: 0, ...TINY_OPTIONS },
   {
     type: 'load',
+    niceness: 0,
     ...TINY_OPTIONS,
     library: 'file:///x.js',
     gpu: 'cuda',
@@ -86,7 +87,7 @@ t.test('limits', async (t) => {
     ['a seed', { ...chat, sampling: { ...GREEDY_SAMPLING, seed: 2 ** 32 } }],
     ['no tokens', { ...chat, tokensMax: 0 }],
     ['a role', { ...chat, messages: [{ role: 'tool', content: 'x' }] }],
-    ['slots', { type: 'load', ...TINY_OPTIONS, slots: WIRE_LIMITS.slotsMax + 1 }],
+    ['slots', { type: 'load', niceness: 0, ...TINY_OPTIONS, slots: WIRE_LIMITS.slotsMax + 1 }],
   ]
   for (const [name, message] of tooMuch)
     t.throws(() => parseToEngine(message), { code: 'BAD_REQUEST' }, name)

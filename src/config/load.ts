@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
-import { SupplierError } from '../base/errors.ts'
+import { errorText, SupplierError } from '../base/errors.ts'
 import { npmEnvironment } from '../inference/llamacpp/install.ts'
 import { type Config, ConfigSchema } from './schema.ts'
 
@@ -47,8 +47,10 @@ const ENGINE_VARIABLES = [
   'CUDA_VISIBLE_DEVICES',
   'CUDA_DEVICE_ORDER',
   'GGML_VK_VISIBLE_DEVICES',
-  'HIP_VISIBLE_DEVICES',
+  'NVIDIA_VISIBLE_DEVICES',
+  'CUDA_PATH',
   'VK_ICD_FILENAMES',
+  'VK_DRIVER_FILES',
   'XDG_CACHE_HOME',
   'XDG_RUNTIME_DIR',
 ] as const
@@ -86,10 +88,7 @@ export async function loadConfig(path: string): Promise<Config> {
 
 /** @throws ConfigError CONFIG_YAML, CONFIG_INVALID (`message` has one line for each wrong setting) */
 export function parseConfig(text: string, folder: string): Config {
-  const document = parseDocument(text, { uniqueKeys: true })
-  const [fault] = document.errors
-  if (fault !== undefined) throw new ConfigError('CONFIG_YAML', fault.message)
-  const parsed = ConfigSchema.safeParse(document.toJS() ?? {})
+  const parsed = ConfigSchema.safeParse(readYaml(text) ?? {})
   const problems = parsed.success ? beyondSchema(parsed.data) : parsed.error.issues.map(describe)
   if (!parsed.success || problems.length > 0) {
     throw new ConfigError('CONFIG_INVALID', problems.join('\n'), {
@@ -97,6 +96,18 @@ export function parseConfig(text: string, folder: string): Config {
     })
   }
   return freeze(withPaths(parsed.data, folder))
+}
+
+function readYaml(text: string): unknown {
+  const document = parseDocument(text, { uniqueKeys: true })
+  const [fault] = document.errors
+  if (fault !== undefined) throw new ConfigError('CONFIG_YAML', fault.message)
+  try {
+    return document.toJS()
+  } catch (cause) {
+    // An alias without its anchor is noticed only here.
+    throw new ConfigError('CONFIG_YAML', errorText(cause))
+  }
 }
 
 /** What one setting cannot know of another. */

@@ -244,6 +244,6 @@ async function slots(t: Test, suite: Suite, backend: InferenceBackend): Promise<
 
 /** An engine may need a moment after an abort; some turns of the event loop are that moment. */
 async function idle(backend: InferenceBackend): Promise<void> {
-  for (let turn = 0; turn < 1_000 && backend.stats().active > 0; turn++)
-    await new Promise((resolve) => setImmediate(resolve))
+  for (let turn = 0; turn < 500 && backend.stats().active > 0; turn++)
+    await new Promise((resolve) => setTimeout(resolve, 10))
 }

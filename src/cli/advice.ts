@@ -1,5 +1,8 @@
-/** What to do about an error code: every floor's table in one. `status` and errors print from it. */
-import { BASE_ERRORS } from '../base/errors.ts'
+/**
+ * What to do about an error: every floor's table, found by the class of the error. Codes alone would
+ * not do: NOT_FOUND of the chain is not NOT_FOUND of an engine. Tests: test/cli/advice.ts.
+ */
+import { BASE_ERRORS, type SupplierError } from '../base/errors.ts'
 import { CHAIN_ERRORS } from '../chain/errors.ts'
 import { CONFIG_ERRORS } from '../config/load.ts'
 import { CRYPTO_ERRORS } from '../crypto/errors.ts'
@@ -14,28 +17,28 @@ import { PROTOCOL_ERRORS } from '../protocol/errors.ts'
 import { RELAY_ERRORS } from '../relay/errors.ts'
 import { SMST_ERRORS } from '../smst/errors.ts'
 import { STORE_ERRORS } from '../store/errors.ts'
-import { CLI_ERRORS } from './context.ts'
+import { CLI_ERRORS } from './errors.ts'
 
-/** Lower floors first: a command's own words win over those of a floor below. */
-const ADVICE: Readonly<Record<string, string>> = {
-  ...BASE_ERRORS,
-  ...CRYPTO_ERRORS,
-  ...PROTOCOL_ERRORS,
-  ...SMST_ERRORS,
-  ...KEY_ERRORS,
-  ...STORE_ERRORS,
-  ...CHAIN_ERRORS,
-  ...MINER_ERRORS,
-  ...INFERENCE_ERRORS,
-  ...RELAY_ERRORS,
-  ...CONFIG_ERRORS,
-  ...OPS_ERRORS,
-  ...NODE_ERRORS,
-  ...DEVNET_ERRORS,
-  ...GATEWAY_ERRORS,
-  ...CLI_ERRORS,
+const TABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  BaseError: BASE_ERRORS,
+  ChainError: CHAIN_ERRORS,
+  CliError: CLI_ERRORS,
+  ConfigError: CONFIG_ERRORS,
+  CryptoError: CRYPTO_ERRORS,
+  DevnetError: DEVNET_ERRORS,
+  GatewayError: GATEWAY_ERRORS,
+  InferenceError: INFERENCE_ERRORS,
+  KeyError: KEY_ERRORS,
+  MinerError: MINER_ERRORS,
+  NodeError: NODE_ERRORS,
+  OpsError: OPS_ERRORS,
+  ProtocolError: PROTOCOL_ERRORS,
+  RelayError: RELAY_ERRORS,
+  SmstError: SMST_ERRORS,
+  StoreError: STORE_ERRORS,
 }
 
-export function adviceFor(code: string): string | undefined {
-  return ADVICE[code]
+/** What to do about it; undefined for a code that stands in no table. */
+export function adviceFor({ name, code }: SupplierError): string | undefined {
+  return TABLES[name]?.[code]
 }

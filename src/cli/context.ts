@@ -1,17 +1,16 @@
 /**
  * What a command may use of the world: where it prints, what it asks, what was configured. Data goes
- * to stdout, talk to stderr, and each outcome has an exit status that help states.
+ * to stdout, talk to stderr, and each outcome has an exit status that help states. Tests: test/cli.
  */
 import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline/promises'
-import { Writable } from 'node:stream'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { SupplierError } from '../base/errors.ts'
 import { type Environment, loadConfig, readEnvironment } from '../config/load.ts'
 import { packageVersion } from '../config/root.ts'
 import type { Config } from '../config/schema.ts'
 import { type Curve, loadCurve } from '../crypto/secp256k1.ts'
+import { CliError } from './errors.ts'
+import { askOn } from './terminal.ts'
 
 /** Exit statuses, as `pokt-supplier help` prints them; service managers rely on them. */
 export const EXIT = { ok: 0, failure: 1, config: 2, locked: 3, chain: 4, aborted: 130 } as const
@@ -24,14 +23,6 @@ Exit statuses:
   3    another daemon uses the data folder
   4    the chain refused, or no node answers
   130  interrupted`
-
-export const CLI_ERRORS = {
-  USAGE: 'The arguments do not fit together. See --help.',
-  DECLINED: 'You said no. Nothing was sent.',
-  REFUSED: 'The chain refused. Nothing more was sent.',
-} as const
-
-export class CliError extends SupplierError<keyof typeof CLI_ERRORS> {}
 
 export interface Context {
   readonly clock: Clock
@@ -50,8 +41,10 @@ export interface Context {
   readonly ask: ((question: string, options?: { hidden?: boolean }) => Promise<string>) | undefined
 }
 
-export function createContext(signal: AbortSignal): Context {
+/** @param interrupt what Ctrl-C at a question does; it aborts `signal` */
+export function createContext(signal: AbortSignal, interrupt: () => void): Context {
   const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true
+  const terminal = { input: process.stdin, output: process.stderr, signal, interrupt }
   return {
     clock: systemClock,
     random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
@@ -63,28 +56,8 @@ export function createContext(signal: AbortSignal): Context {
     print: (text) => void process.stdout.write(`${text}\n`),
     say: (text) => void process.stderr.write(`${text}\n`),
     ask: interactive
-      ? (question, options) => ask(question, options?.hidden === true, signal)
+      ? (question, options) => askOn(terminal, question, options?.hidden === true)
       : undefined,
-  }
-}
-
-/** What is typed at a hidden question is not shown. */
-async function ask(question: string, hidden: boolean, signal: AbortSignal): Promise<string> {
-  let muted = false
-  const output = new Writable({
-    write(chunk, _encoding, done) {
-      if (!muted) process.stderr.write(chunk)
-      done()
-    },
-  })
-  const lines = createInterface({ input: process.stdin, output, terminal: true })
-  try {
-    const answer = lines.question(question, { signal })
-    muted = hidden
-    return await answer
-  } finally {
-    lines.close()
-    if (hidden) process.stderr.write('\n')
   }
 }
 

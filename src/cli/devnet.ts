@@ -1,7 +1,11 @@
-/** `pokt-supplier devnet`: a simulated chain, a gateway and a real supplier on this machine. */
+/**
+ * `pokt-supplier devnet`: a simulated chain, a gateway and a real supplier on this machine.
+ * Tests: test/cli/devnet.ts, and scripts/demo as a whole.
+ */
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { pino } from 'pino'
 import { Lifetime } from '../base/lifetime.ts'
 import { createLog, LOG_LEVELS, type Log, type LogLevel } from '../base/log.ts'
@@ -9,7 +13,8 @@ import { formatPokt, type Ms, ms, upokt } from '../base/units.ts'
 import { stakeSupplierMessage } from '../chain/stake.ts'
 import { Supplier } from '../node/supplier.ts'
 import { chainAccess, sendAndWait } from './chain.ts'
-import { CliError, type Context, EXIT_HELP } from './context.ts'
+import { type Context, EXIT_HELP } from './context.ts'
+import { CliError } from './errors.ts'
 import { chat, PROMPTS } from './prompts.ts'
 import { openSite, type Site, type SiteOptions } from './site.ts'
 import { supplierStake } from './stake.ts'
@@ -35,7 +40,10 @@ export function devnetCommand(context: Context): Command {
     .description(
       'run a simulated chain, a gateway and a supplier with the tiny model, all on this machine',
     )
-    .option('--data <folder>', 'keys, configuration and database (default: a new temporary folder)')
+    .option(
+      '--data <folder>',
+      'for keys, configuration and database; a new one each time (default: a temporary folder)',
+    )
     .option(
       '--block-time <time>',
       'such as 500ms or 2s, or manual: by the RPC method devnet_mine',
@@ -50,15 +58,21 @@ export function devnetCommand(context: Context): Command {
     .option('--no-supplier', 'only chain and gateway; start the supplier yourself')
     .option('--demo', 'send prompts until the chain has paid, then stop')
     .option('--keep', 'with --demo: go on running afterwards')
-    .option('--log-level <level>', `of the log on stdout: ${LOG_LEVELS.join(', ')}`, 'silent')
+    .addOption(
+      new Option('--log-level <level>', 'of the log on stdout')
+        .choices(LOG_LEVELS)
+        .default('silent'),
+    )
     .addHelpText(
       'after',
       `
-Nothing here leaves this machine and no money is real.
+Nothing here leaves this machine and no money is real. Ctrl-C ends everything, with status 0, but with
+--demo only once the chain has paid.
 
 Examples:
   pokt-supplier devnet
   pokt-supplier devnet --demo
+  pokt-supplier devnet --no-supplier --block-time manual --data try
   curl http://127.0.0.1:8600/v1/chat/completions -d '{"messages":[{"role":"user","content":"What is 17 + 25?"}]}'
 ${EXIT_HELP}`,
     )
@@ -66,75 +80,109 @@ ${EXIT_HELP}`,
 }
 
 async function run(context: Context, options: Options): Promise<void> {
-  const folder = resolve(
-    options.data ??
-      join(tmpdir(), `pokt-supplier-devnet-${Buffer.from(context.randomBytes(4)).toString('hex')}`),
-  )
+  if (options.demo === true && (options.blockTime === 'manual' || !options.supplier))
+    throw new CliError('USAGE', '--demo needs a supplier, and blocks by the clock')
+  const temporary = options.data === undefined
+  const folder = resolve(options.data ?? join(tmpdir(), `pokt-supplier-devnet-${tag(context)}`))
   const log = createLog(options.logLevel, pino.destination({ fd: 1, sync: false }))
   const life = new Lifetime()
   try {
-    const settings: SiteOptions = { ...options, folder }
-    const site = await openSite(context, settings, life, log)
-    context.say(
-      `chain      ${site.rpcUrl} (${site.config.chain.id}), a block every ${String(options.blockTime)}${options.blockTime === 'manual' ? '' : ' ms'}`,
-    )
-    const story = new BlockStory(site)
-    life.own(
-      site.devnet.watch((block) => tell(context, story, block)),
-      (end) => end(),
-    )
-    if (options.supplier) await openSupplier(context, site, life, log)
-    sayHowToLook(context, site, options.supplier)
-    if (options.demo === true) await demonstrate(context, site, story)
-    if (options.demo !== true || options.keep === true)
-      await untilAborted(context.signal, life.signal)
+    await inFolder(context, { ...options, folder }, life, log)
   } finally {
     await life.stop()
+    if (temporary) await rm(folder, { recursive: true, force: true })
   }
 }
 
+async function inFolder(
+  context: Context,
+  options: Options & SiteOptions,
+  life: Lifetime,
+  log: Log,
+): Promise<void> {
+  const site = await openSite(context, options, life, log)
+  const pace =
+    options.blockTime === 'manual' ? 'blocks by hand' : `a block every ${options.blockTime} ms`
+  context.say(`chain      ${site.rpcUrl} (${site.config.chain.id}), ${pace}`)
+  const story = new BlockStory(site)
+  life.own(
+    site.devnet.watch((block) => tell(context, story, block)),
+    (end) => end(),
+  )
+  const supplier = options.supplier ? await openSupplier(context, site, life, log) : undefined
+  sayHowToLook(context, site, options)
+  if (options.demo === true) await demonstrate(context, site, story)
+  if (options.demo === true && options.keep !== true) return
+  const ends = supplier === undefined ? [life.signal] : [life.signal, supplier.signal]
+  await untilAborted(context.signal, ...ends)
+  for (const end of ends) if (end.aborted) throw end.reason
+}
+
+function tag({ randomBytes }: Context): string {
+  return Buffer.from(randomBytes(4)).toString('hex')
+}
+
 /** Stakes as a user would, by a transaction, and starts the daemon in this process. */
-async function openSupplier(context: Context, site: Site, life: Lifetime, log: Log): Promise<void> {
-  const { config, operator } = site
+async function openSupplier(
+  context: Context,
+  site: Site,
+  life: Lifetime,
+  log: Log,
+): Promise<Supplier> {
+  const { config, operator, devnet } = site
   const chain = chainAccess(context, config)
   try {
     const message = stakeSupplierMessage(supplierStake(config, operator))
-    const { height } = await sendAndWait(context, chain, operator, message)
+    // Where blocks are made by hand, nobody knows yet that one is needed.
+    const mine = () => void (devnet.options.blockTime === 'manual' && devnet.mine())
+    const { height } = await sendAndWait(context, chain, operator, message, mine)
     context.say(`staked     ${operator.address} in block ${height}`)
   } finally {
     await chain.rpc.close()
   }
   const deps = { ...context, log, pid: process.pid }
   const supplier = await Supplier.start(config, [operator], deps, context.signal)
-  life.own(supplier, (part) => part.stop())
+  return life.own(supplier, (part) => part.stop())
 }
 
 function tell(context: Context, story: BlockStory, block: Parameters<BlockStory['tell']>[0]): void {
-  const { line } = story.tell(block)
+  const line = story.tell(block)
   if (line !== '') context.say(line)
 }
 
-function sayHowToLook(context: Context, site: Site, withSupplier: boolean): void {
-  context.say(`gateway    ${site.gatewayUrl}/v1`)
-  const command = withSupplier ? 'status' : 'start'
-  context.say(`look       pokt-supplier ${command} --config ${site.configPath}`)
+function sayHowToLook(context: Context, site: Site, options: Options): void {
+  const { rpcUrl, gatewayUrl, configPath } = site
+  context.say(`gateway    ${gatewayUrl}/v1`)
+  if (options.blockTime === 'manual')
+    context.say(`mine       curl '${rpcUrl}/devnet_mine?blocks=1'`)
+  if (!options.supplier) {
+    context.say(`stake      pokt-supplier stake --yes --config ${configPath}`)
+    context.say(`start      pokt-supplier start --config ${configPath}`)
+  }
+  context.say(`look       pokt-supplier status --config ${configPath}`)
   context.say(
-    `ask        curl ${site.gatewayUrl}/v1/chat/completions -d '{"messages":[{"role":"user","content":"What is 17 + 25?"}]}'`,
+    `ask        curl ${gatewayUrl}/v1/chat/completions -d '{"messages":[{"role":"user","content":"What is 17 + 25?"}]}'`,
   )
   context.say('')
 }
 
-/** Prompts through the gateway until a claim of ours is settled. @throws CliError REFUSED if none was */
+/** From the first prompt to the settlement of its session, on the devnet's grid, with room to spare. */
+const DEMO_BLOCKS = 40
+const DEMO_EXTRA = 60_000
+
+/** Prompts through the gateway until a claim of ours is settled. @throws CliError NOT_PAID if none was */
 async function demonstrate(context: Context, site: Site, story: BlockStory): Promise<void> {
   const before = story.balances()
   context.say(
     `balances   operator ${formatPokt(before.operator)}, owner ${formatPokt(before.owner)}`,
   )
+  const { blockTime } = site.devnet.options
+  const limit = ms(DEMO_EXTRA + DEMO_BLOCKS * (blockTime === 'manual' ? 0 : blockTime))
   const stop = new AbortController()
   const both = AbortSignal.any([context.signal, stop.signal])
   const asking = ask(context, site, story, both)
   try {
-    await story.paid(both, context.clock)
+    await story.paid(both, context.clock, limit)
   } finally {
     stop.abort(context.signal.reason)
     await asking
@@ -144,7 +192,7 @@ async function demonstrate(context: Context, site: Site, story: BlockStory): Pro
   context.say('')
   context.say(`balances   operator ${formatPokt(after.operator)}, owner ${formatPokt(after.owner)}`)
   context.say(summary(story.facts))
-  if (earned === 0n) throw new CliError('REFUSED', 'the chain has not paid')
+  if (earned === 0n) throw new CliError('NOT_PAID', 'the chain has not paid')
   context.say(`The chain has paid ${formatPokt(earned)} to the supplier's owner.`)
 }
 
@@ -185,9 +233,13 @@ function positive(text: string): number {
   throw new InvalidArgumentError('a number from 1 to 64 is needed')
 }
 
+/** Faster blocks leave a supplier no time to act in; slower ones are better made by hand. */
+const BLOCK_TIME = { least: 50, most: 600_000 }
+
 function blockTime(text: string): Ms | 'manual' {
   if (text === 'manual') return text
   const match = /^(\d+)(ms|s)$/.exec(text)
-  if (match === null) throw new InvalidArgumentError('write 500ms, 2s or manual')
-  return ms(Number(match[1]) * (match[2] === 's' ? 1_000 : 1))
+  const value = Number(match?.[1]) * (match?.[2] === 's' ? 1_000 : 1)
+  if (match !== null && value >= BLOCK_TIME.least && value <= BLOCK_TIME.most) return ms(value)
+  throw new InvalidArgumentError('write manual, or a time from 50ms to 600s')
 }

@@ -1,5 +1,10 @@
-/** `pokt-supplier engine`: which inference engine is there, which is used and why; get another. */
+/**
+ * `pokt-supplier engine`: which inference engine is there, which is used and why; get another.
+ * Tests: test/cli/engine.ts.
+ */
+import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { InferenceError } from '../inference/errors.ts'
 import {
   type EngineKind,
   type EngineOptions,
@@ -9,7 +14,8 @@ import {
   systemNpm,
   thisPlatform,
 } from '../inference/llamacpp/install.ts'
-import { CliError, type Context, configOf, EXIT_HELP } from './context.ts'
+import { type Context, configOf, EXIT_HELP } from './context.ts'
+import { CliError } from './errors.ts'
 
 interface Options {
   config?: string
@@ -30,7 +36,7 @@ export function engineCommand(context: Context): Command {
     .option('--json', 'one JSON object instead of text')
     .addHelpText(
       'after',
-      '\nExamples:\n  pokt-supplier engine install vulkan\n  pokt-supplier engine install cuda',
+      '\nExamples:\n  pokt-supplier engine install vulkan\n  pokt-supplier engine install cuda --data ~/.pokt-supplier',
     )
     .action(async (kind: string, options: Options) => {
       const kinds = kindsFor(thisPlatform())
@@ -42,7 +48,7 @@ export function engineCommand(context: Context): Command {
         )
       }
       context.say(`installing the ${chosen} engine; this downloads up to a few hundred megabytes`)
-      const npm = systemNpm(context.environment.engine)
+      const npm = systemNpm(context.environment.npm)
       const copy = await installEngine(
         chosen,
         { npm },
@@ -70,10 +76,9 @@ export function engineCommand(context: Context): Command {
             `${where.padEnd(12)} ${version.padEnd(8)} ${kinds.join(', ') || 'no binary'}`,
           )
         }
-        context.print(report.why)
+        if (report.use !== undefined) context.print(report.why)
       }
-      if (report.use === undefined)
-        throw new CliError('USAGE', 'no engine can be used; run: pokt-supplier engine install')
+      if (report.use === undefined) throw new InferenceError('ENGINE_MISSING', report.why)
     })
   return new Command('engine')
     .description('the inference engine that comes as a binary: show it, install another')
@@ -83,6 +88,9 @@ export function engineCommand(context: Context): Command {
 }
 
 async function engineOptions(context: Context, options: Options): Promise<EngineOptions> {
-  const dataFolder = options.data ?? (await configOf(context, options.config)).dataDir
+  const dataFolder =
+    options.data === undefined
+      ? (await configOf(context, options.config)).dataDir
+      : resolve(options.data)
   return { dataFolder, platform: thisPlatform() }
 }

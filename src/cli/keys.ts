@@ -1,6 +1,8 @@
-/** `pokt-supplier keys`: make, import and show key files. Secrets are never arguments. */
+/** `pokt-supplier keys`: make, import and show key files. Secrets are never arguments. Tests: test/cli/keys.ts. */
+import { access } from 'node:fs/promises'
 import { Command } from 'commander'
 import { readSecretFile } from '../base/files.ts'
+import { KeyError } from '../keys/errors.ts'
 import { readKeyfile, writeKeyfile } from '../keys/keyfile.ts'
 import {
   createMnemonic,
@@ -9,7 +11,8 @@ import {
   secretFromMnemonic,
   signerOf,
 } from '../keys/keyring.ts'
-import { CliError, type Context, EXIT_HELP } from './context.ts'
+import { type Context, confirm, EXIT_HELP } from './context.ts'
+import { CliError } from './errors.ts'
 import { passphraseFor } from './signers.ts'
 
 interface Options {
@@ -34,16 +37,24 @@ function createCommand(context: Context): Command {
     .argument('<file>', 'the key file; it must not exist yet')
     .option('--passphrase-file <file>', FILE)
     .option('--json', 'one JSON object instead of text; without the words')
-    .addHelpText('after', '\nExample:\n  pokt-supplier keys create operator.json')
+    .addHelpText(
+      'after',
+      '\nThe words are shown on a terminal only.\n\nExample:\n  pokt-supplier keys create operator.json',
+    )
     .action(async (file: string, options: Options) => {
+      await refuseExisting(file)
       const secret = secretFromMnemonic(createMnemonic(context.randomBytes(32)))
       await save(context, file, secret, options)
-      if (options.json !== true) {
-        context.say(
-          'Write these words down and keep them away from this machine. Who has them has the money:\n',
-        )
-        context.say(`  ${secret.mnemonic ?? ''}\n`)
+      if (options.json === true) return
+      if (context.ask === undefined) {
+        // Nobody reads this but a log, which must not hold them.
+        context.say(`To see the 24 words: pokt-supplier keys show ${file} --secret`)
+        return
       }
+      context.say(
+        'Write these words down and keep them away from this machine. Who has them has the money:\n',
+      )
+      context.say(`  ${secret.mnemonic ?? ''}\n`)
     })
 }
 
@@ -58,9 +69,8 @@ function importCommand(context: Context): Command {
     .option('--json', 'one JSON object instead of text')
     .addHelpText('after', '\nExample:\n  pokt-supplier keys import operator.json --from words.txt')
     .action(async (file: string, options: Options & { from?: string }) => {
-      const text = (await secretText(context, options.from)).trim()
-      const isHex = /^(0x)?[0-9a-fA-F]{64}$/.test(text)
-      const secret = isHex ? secretFromHex(text, context.curve) : secretFromMnemonic(text)
+      await refuseExisting(file)
+      const secret = secretFrom(await secretText(context, options.from), context)
       await save(context, file, secret, options)
     })
 }
@@ -75,14 +85,12 @@ function showCommand(context: Context): Command {
     .option('--json', 'one JSON object instead of text')
     .addHelpText('after', '\nExample:\n  pokt-supplier keys show operator.json')
     .action(async (file: string, options: Options & { secret?: boolean; yes?: boolean }) => {
-      const secret = await readKeyfile(
-        file,
-        await passphraseFor(context, file, options.passphraseFile),
-      )
-      if (options.secret === true && options.yes !== true) {
-        const answer = await context.ask?.('This shows the secret on the screen. Go on? [y/N] ')
-        if (!/^y(es)?$/i.test(answer ?? '')) throw new CliError('DECLINED', 'nothing was shown')
-      }
+      // A file that is not there is told before a passphrase is asked for.
+      await readSecretFile(file)
+      const passphrase = await passphraseFor(context, file, options.passphraseFile)
+      const secret = await readKeyfile(file, passphrase)
+      if (options.secret === true)
+        await confirm(context, 'This shows the secret on the screen. Go on?', options.yes === true)
       show(context, secret, options, options.secret === true)
     })
 }
@@ -91,6 +99,22 @@ async function secretText(context: Context, from: string | undefined): Promise<s
   if (from !== undefined) return await readSecretFile(from)
   if (context.ask === undefined) throw new CliError('USAGE', 'nobody can be asked here: add --from')
   return await context.ask('Words or private key in hex: ', { hidden: true })
+}
+
+/** Words may stand on several lines; hex may begin with 0x. @throws KeyError MNEMONIC, HEX */
+function secretFrom(text: string, { curve }: Context): SecretKey {
+  const words = text.trim().split(/\s+/)
+  if (words.length > 1) return secretFromMnemonic(words.join(' '))
+  return secretFromHex((words[0] ?? '').replace(/^0x/i, ''), curve)
+}
+
+/** Before anything is asked: `writeKeyfile` makes sure of it at the end. @throws KeyError KEYFILE_EXISTS */
+async function refuseExisting(file: string): Promise<void> {
+  const isThere = await access(file).then(
+    () => true,
+    () => false,
+  )
+  if (isThere) throw new KeyError('KEYFILE_EXISTS', `${file} exists and is left as it is`)
 }
 
 async function save(
@@ -111,14 +135,17 @@ async function newPassphrase(
   passphraseFile: string | undefined,
 ): Promise<string> {
   const { ask } = context
-  const first = await passphraseFor(context, file, passphraseFile)
-  const typed =
-    passphraseFile === undefined &&
-    context.environment.passphrase === undefined &&
-    ask !== undefined
-  if (typed && (await ask('The same passphrase again: ', { hidden: true })) !== first) {
+  let typed = false
+  const watching: Context['ask'] =
+    ask === undefined
+      ? undefined
+      : async (question, options) => {
+          typed = true
+          return await ask(question, options)
+        }
+  const first = await passphraseFor({ ...context, ask: watching }, file, passphraseFile)
+  if (typed && (await ask?.('The same passphrase again: ', { hidden: true })) !== first)
     throw new CliError('USAGE', 'the two passphrases differ; nothing was written')
-  }
   return first
 }
 

@@ -1,7 +1,11 @@
-/** `pokt-supplier relay`: sends one signed relay to any supplier and shows what came back. */
+/**
+ * `pokt-supplier relay`: sends one signed relay to any supplier and shows what came back.
+ * Tests: test/cli/relay.ts.
+ */
 import { readFile } from 'node:fs/promises'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { utf8 } from '../base/bytes.ts'
+import { readSecretFile } from '../base/files.ts'
 import { silentLog } from '../base/log.ts'
 import { ms } from '../base/units.ts'
 import { Query } from '../chain/query.ts'
@@ -10,7 +14,8 @@ import { GATEWAY_DEFAULTS, Gateway, type GatewayChain, type Relayed } from '../d
 import { readKeyfile } from '../keys/keyfile.ts'
 import { signerOf } from '../keys/keyring.ts'
 import { parseAddress } from '../protocol/address.ts'
-import { CliError, type Context, EXIT_HELP } from './context.ts'
+import { type Context, EXIT_HELP } from './context.ts'
+import { CliError } from './errors.ts'
 import { passphraseFor } from './signers.ts'
 
 interface Options {
@@ -30,7 +35,7 @@ interface Options {
 export function relayCommand(context: Context): Command {
   return new Command('relay')
     .description('send one relay as an application or its gateway, and show what came back')
-    .requiredOption('--rpc <url>', 'CometBFT RPC endpoint of a node')
+    .requiredOption('--rpc <url>', 'CometBFT RPC endpoint of a node', httpUrl)
     .requiredOption('--key <file>', 'key file of the application, or of a gateway it delegated to')
     .option('--passphrase-file <file>', 'its passphrase; else POKT_SUPPLIER_PASSPHRASE or a prompt')
     .option('--app <address>', 'the application that pays (default: the address of the key)')
@@ -38,7 +43,7 @@ export function relayCommand(context: Context): Command {
     .option('--supplier <address>', 'this supplier of the session and no other')
     .option('--prompt <text>', 'a chat message')
     .option('--body-file <file>', 'the JSON body instead of a chat message')
-    .option('--path <path>', 'path inside the relay', '/v1/chat/completions')
+    .option('--path <path>', 'path inside the relay', innerPath, '/v1/chat/completions')
     .option('--method <method>', 'method inside the relay', 'POST')
     .option('--json', 'one JSON object instead of text')
     .addHelpText(
@@ -54,16 +59,14 @@ ${EXIT_HELP}`,
       context.print(
         options.json === true ? JSON.stringify(asData(relayed), null, 2) : asText(relayed),
       )
-      if (!relayed.verified)
-        throw new CliError(
-          'REFUSED',
-          `the supplier refused, or its answer is not good: ${relayed.fault}`,
-        )
+      if (!relayed.verified) throw new CliError('RELAY_REFUSED', relayed.fault)
     })
 }
 
 async function send(context: Context, options: Options): Promise<Relayed> {
   const { clock, random, curve, randomBytes, signal } = context
+  const body = await bodyOf(options)
+  await readSecretFile(options.key)
   const rpc = new Rpc(
     { clock, random, log: silentLog() },
     { endpoints: [options.rpc], timeout: ms(10_000) },
@@ -83,7 +86,7 @@ async function send(context: Context, options: Options): Promise<Relayed> {
       method: options.method,
       url: `http://gateway.local${options.path}`,
       headers: [['Content-Type', 'application/json'] as const],
-      body: await bodyOf(options),
+      body,
     }
     return await gateway.relay(options.service, inner, signal, options.supplier)
   } finally {
@@ -101,11 +104,24 @@ export function gatewayChain(query: Query, rpc: Pick<Rpc, 'status'>): GatewayCha
 }
 
 async function bodyOf({ prompt, bodyFile, method }: Options): Promise<Uint8Array> {
-  if (bodyFile !== undefined) return await readFile(bodyFile)
+  if (bodyFile !== undefined)
+    return await readFile(bodyFile).catch((cause: unknown) => {
+      throw new CliError('FILE', `cannot read ${bodyFile}`, { cause })
+    })
   if (prompt !== undefined)
     return utf8(JSON.stringify({ messages: [{ role: 'user', content: prompt }] }))
   if (method === 'GET') return new Uint8Array(0)
   throw new CliError('USAGE', 'a relay needs --prompt or --body-file')
+}
+
+function httpUrl(text: string): string {
+  if (/^https?:/.test(text) && URL.canParse(text)) return text
+  throw new InvalidArgumentError('write a URL such as http://127.0.0.1:26657')
+}
+
+function innerPath(text: string): string {
+  if (text.startsWith('/')) return text
+  throw new InvalidArgumentError('a path begins with /')
 }
 
 function asData({

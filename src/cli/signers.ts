@@ -1,4 +1,8 @@
-/** The operators' keys, opened: the only place where a passphrase meets a key file. */
+/**
+ * The operators' keys, opened: the only place where a passphrase meets a key file.
+ * Tests: test/cli/stake.ts.
+ */
+import { readSecretFile } from '../base/files.ts'
 import type { Config } from '../config/schema.ts'
 import { readKeyfile } from '../keys/keyfile.ts'
 import { type Signer, signerOf } from '../keys/keyring.ts'
@@ -19,6 +23,8 @@ export async function openSigner(
   keyFile: string,
   passphraseFile: string | undefined,
 ): Promise<Signer> {
+  // A file that is not there is told before a passphrase is asked for.
+  await readSecretFile(keyFile)
   const passphrase = await passphraseFor(context, keyFile, passphraseFile)
   return signerOf(await readKeyfile(keyFile, passphrase), context.curve)
 }

@@ -1,11 +1,12 @@
 /**
- * A whole network in one process: simulated chain, gateway, and the real supplier, unchanged, that
- * stakes, serves, claims and proves on it. For the demonstration and for trying things out.
+ * A network in one folder and one process: simulated chain, gateway, keys and a configuration, for the
+ * real supplier to stake, serve, claim and prove on. Tests: test/cli/devnet.ts.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { access, mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { assert } from '../base/errors.ts'
 import type { Lifetime } from '../base/lifetime.ts'
 import type { Log } from '../base/log.ts'
 import { type Address, type Ms, upokt } from '../base/units.ts'
@@ -26,6 +27,7 @@ import {
   signerOf,
 } from '../keys/keyring.ts'
 import type { Context } from './context.ts'
+import { CliError } from './errors.ts'
 
 export const CHAIN_ID = 'pocket-devnet'
 export const SERVICE_ID = 'text-generation'
@@ -61,13 +63,20 @@ interface Actor {
   readonly signer: Signer
 }
 
-/** Chain, gateway and a configuration for a supplier; everything is owned by `life`. */
+/** What a devnet leaves in its folder, and what must not be there before: others may have made it. */
+const LEFT = ['supplier.yaml', 'passphrase', 'operator.json', 'gateway.json', 'application.json']
+
+/**
+ * Chain, gateway and a configuration for a supplier; everything is owned by `life`.
+ * @throws CliError FOLDER_USED; DevnetError LISTEN, GatewayError GATEWAY_LISTEN
+ */
 export async function openSite(
   context: Context,
   options: SiteOptions,
   life: Lifetime,
   log: Log,
 ): Promise<Site> {
+  await refuseUsed(options.folder)
   await mkdir(options.folder, { recursive: true, mode: 0o700 })
   const actor = (): Actor => {
     const secret = secretFromMnemonic(createMnemonic(context.randomBytes(32)))
@@ -86,7 +95,7 @@ export async function openSite(
   const rpcUrl = await life.own(rpc, (part) => part.stop()).start()
   life.run(
     (signal) => devnet.run(signal),
-    (error) => log.error({ err: error }, 'the devnet ended'),
+    (error) => void life.stop(error).catch(() => {}),
   )
   const gateway = openGateway(context, devnet, application.signer.address, gatewayKey.secret)
   const front = new GatewayServer(
@@ -111,6 +120,17 @@ export async function openSite(
     owner: owner.signer.address,
     config,
     configPath,
+  }
+}
+
+/** @throws CliError FOLDER_USED */
+async function refuseUsed(folder: string): Promise<void> {
+  for (const name of [...LEFT, join('data', 'db')]) {
+    const isThere = await access(join(folder, name)).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) throw new CliError('FOLDER_USED', `${join(folder, name)} is there already`)
   }
 }
 
@@ -176,7 +196,7 @@ async function writeKeys(
   folder: string,
   actors: Readonly<Record<string, Actor>>,
 ): Promise<void> {
-  await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 })
+  await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600, flag: 'wx' })
   for (const [name, { secret }] of Object.entries(actors)) {
     await writeKeyfile(join(folder, `${name}.json`), secret, PASSPHRASE, context)
   }
@@ -210,7 +230,7 @@ async function writeConfig(
     log: { level: 'info' },
   })
   const configPath = join(options.folder, 'supplier.yaml')
-  await writeFile(configPath, text, { mode: 0o600 })
+  await writeFile(configPath, text, { mode: 0o600, flag: 'wx' })
   return { config: parseConfig(text, options.folder), configPath }
 }
 

@@ -1,17 +1,22 @@
-/** `pokt-supplier stake`: shows what it costs and what can be lost, asks, stakes. */
+/**
+ * `pokt-supplier stake`: shows what it costs and what can be lost, asks, stakes.
+ * Tests: test/cli/stake.ts.
+ */
 import { Command } from 'commander'
 import { formatPokt, type Upokt, upokt } from '../base/units.ts'
 import {
+  type Concern,
   type StakeCosts,
   type SupplierStake,
   stakeCosts,
   stakeSupplierMessage,
 } from '../chain/stake.ts'
+import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { RPCType } from '../protocol/gen/pocket/shared/shared.ts'
 import { chainAccess, sayConcerns, sendAndWait } from './chain.ts'
-import { CliError, type Context, configOf, confirm, EXIT_HELP } from './context.ts'
+import { type Context, configOf, confirm, EXIT_HELP } from './context.ts'
 import { openSigners } from './signers.ts'
 
 interface Options {
@@ -41,10 +46,15 @@ ${EXIT_HELP}`,
     )
     .action(async (options: Options) => {
       const config = await configOf(context, options.config)
+      requireStake(config)
       const results: unknown[] = []
-      for (const signer of await openSigners(context, config))
-        results.push(await stakeOne(context, config, signer, options))
-      if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
+      try {
+        for (const signer of await openSigners(context, config))
+          results.push(await stakeOne(context, config, signer, options))
+      } finally {
+        // Also what was done before one of several failed.
+        if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
+      }
     })
 }
 
@@ -58,8 +68,9 @@ async function stakeOne(
   try {
     const stake = supplierStake(config, signer)
     const costs = await stakeCosts(chain.query, stake, await chain.height(), context.signal)
-    for (const line of costLines(signer, stake, costs)) context.say(line)
-    sayConcerns(context, costs.concerns)
+    const tell = options.dryRun === true && options.json !== true ? context.print : context.say
+    for (const line of costLines(signer, stake, costs)) tell(line)
+    sayConcerns(context, [...costs.concerns, ...urlConcerns(config)])
     const summary = {
       operator: signer.address,
       owner: stake.owner,
@@ -77,17 +88,24 @@ async function stakeOne(
       signer,
       stakeSupplierMessage(stake),
     )
-    context.say(`staked at height ${height}; served from height ${costs.activeFrom} on`)
-    return { ...summary, sent: true, txHash, height }
+    // With the session after that of its block, which may be a later one than that of the question.
+    const { activeFrom } = await stakeCosts(chain.query, stake, height, context.signal)
+    context.say(`staked at height ${height}; served from height ${activeFrom} on`)
+    return { ...summary, activeFrom, sent: true, txHash, height }
   } finally {
     await chain.rpc.close()
   }
 }
 
-/** @throws CliError USAGE without a `stake` section */
+/** @throws ConfigError CONFIG_INVALID without a `stake` section */
+function requireStake({ stake }: Config): NonNullable<Config['stake']> {
+  if (stake !== undefined) return stake
+  throw new ConfigError('CONFIG_INVALID', 'stake: the section is missing; it says what to stake')
+}
+
+/** @throws ConfigError CONFIG_INVALID without a `stake` section */
 export function supplierStake(config: Config, signer: Signer): SupplierStake {
-  const { stake } = config
-  if (stake === undefined) throw new CliError('USAGE', 'the configuration has no `stake` section')
+  const stake = requireStake(config)
   const owner = stake.owner ?? signer.address
   const revShare = stake.revShare?.map(({ address, percent }) => ({
     address,
@@ -106,6 +124,16 @@ export function supplierStake(config: Config, signer: Signer): SupplierStake {
     stake: upokt(stake.amount as Upokt),
     services: config.services.map(({ id }) => ({ serviceId: id, endpoints, revShare })),
   }
+}
+
+const PRIVATE =
+  /^(localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|169\.254\.|\[::1\]|\[f[cd])/
+
+/** On a test network of one's own any address will do. */
+function urlConcerns(config: Config): Concern[] {
+  const { hostname } = new URL(requireStake(config).url)
+  if (config.chain.id !== 'pocket' || !PRIVATE.test(hostname)) return []
+  return [{ prevents: false, text: `gateways elsewhere cannot reach ${hostname}; see stake.url` }]
 }
 
 function costLines(signer: Signer, stake: SupplierStake, costs: StakeCosts): string[] {

@@ -1,18 +1,29 @@
-/** `pokt-supplier status`: asks the running daemon, and opens the database only when none runs. */
+/**
+ * `pokt-supplier status`: asks the running daemon, and opens the database only when none runs. A
+ * daemon that starts or stops holds the database and answers nobody: then it says just that.
+ * Tests: test/cli/status.ts.
+ */
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { silentLog } from '../base/log.ts'
+import { withDeadline } from '../base/retry.ts'
+import { ms } from '../base/units.ts'
 import type { Config } from '../config/schema.ts'
 import { askDaemon, OpsError } from '../ops/admin.ts'
-import {
-  earningsLines,
-  earningsReport,
-  reportText,
-  sessionLines,
-  sessionReport,
-} from '../ops/report.ts'
+import { earningsReport, type Report, sessionReport } from '../ops/report.ts'
+import { earningsLines, reportText, sessionLines } from '../ops/text.ts'
 import { openStore } from '../store/db.ts'
+import { StoreError } from '../store/errors.ts'
 import { type Context, configOf, EXIT_HELP } from './context.ts'
+
+/** Longer than the daemon waits for a node that does not answer. */
+const ANSWER_WAIT = ms(30_000)
+
+interface Status {
+  readonly data: Readonly<Record<string, unknown>>
+  readonly text: string
+}
 
 export function statusCommand(context: Context): Command {
   return new Command('status')
@@ -22,6 +33,8 @@ export function statusCommand(context: Context): Command {
     .addHelpText(
       'after',
       `
+In the JSON \`state\` is running, starting (or stopping), or stopped. Amounts are in upokt, as strings.
+
 Examples:
   pokt-supplier status
   pokt-supplier status --json | jq .earnings
@@ -34,27 +47,58 @@ ${EXIT_HELP}`,
     })
 }
 
-async function statusOf(
-  context: Context,
-  config: Config,
-): Promise<{ data: unknown; text: string }> {
+/** @throws OpsError STATUS_UNREADABLE, StoreError */
+async function statusOf(context: Context, config: Config): Promise<Status> {
+  const answer = await ask(context, config)
+  if (!(answer instanceof OpsError))
+    return { data: { state: 'running', ...answer }, text: reportText(answer) }
   try {
-    const report = await askDaemon(join(config.dataDir, 'run.json'), context.signal)
-    return { data: { running: true, ...report }, text: reportText(report) }
+    return await fromDatabase(context, config)
   } catch (error) {
-    if (!(error instanceof OpsError) || error.code !== 'NOT_RUNNING') throw error
+    if (!(error instanceof StoreError) || error.code !== 'LOCKED') throw error
+    // Who holds the database is our daemon, also when something else answered in its place.
+    if (answer.code === 'STATUS_UNREADABLE') throw answer
+    const { pid } = error.data
+    const by = pid === undefined ? 'a process' : `process ${pid}`
+    return {
+      data: { state: 'starting', ...(pid === undefined ? {} : { pid }) },
+      text: `starting or stopping: ${by} has the database open and does not answer yet; its log says more`,
+    }
   }
-  await using store = await openStore(join(config.dataDir, 'db'), {
-    log: silentLog(),
-    clock: context.clock,
-  })
+}
+
+/** The daemon's report, or why there is none. */
+async function ask({ clock, signal }: Context, config: Config): Promise<Report | OpsError> {
+  const runFile = join(config.dataDir, 'run.json')
+  try {
+    return await withDeadline(clock, ANSWER_WAIT, signal, (both) => askDaemon(runFile, both))
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof OpsError) return error
+    return new OpsError('STATUS_UNREADABLE', `no answer within ${ANSWER_WAIT / 1_000} s`, {
+      cause: error,
+    })
+  }
+}
+
+async function fromDatabase(context: Context, config: Config): Promise<Status> {
+  const path = join(config.dataDir, 'db')
+  // Looking must not make a database, least of all as another user.
+  if (!(await isThere(path)))
+    return { data: { state: 'stopped' }, text: `not running, and nothing has run yet: no ${path}` }
+  await using store = await openStore(path, { log: silentLog(), clock: context.clock })
   const open = await store.sessions.open()
   const sessions = await Promise.all(
     open.map(async (record) => sessionReport(record, await store.relays.served(record.key))),
   )
   const earnings = earningsReport(await store.ledger.totals())
-  const text = ['not running', '', ...sessionLines(sessions), '', ...earningsLines(earnings)].join(
-    '\n',
+  const lines = ['not running', '', ...sessionLines(sessions), '', ...earningsLines(earnings)]
+  return { data: { state: 'stopped', sessions, earnings }, text: lines.join('\n') }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
   )
-  return { data: { running: false, sessions, earnings }, text }
 }

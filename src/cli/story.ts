@@ -1,6 +1,7 @@
 /**
  * What happens on the devnet, told in a line a block: relays with their speed, the claim, the proof,
  * the settlement. Judged by the chain's own events and balances, not by the supplier's word.
+ * Tests: test/cli/story.ts.
  */
 import type { Clock } from '../base/clock.ts'
 import { formatPokt, type Ms, ms, parseCoin, type Upokt, upokt } from '../base/units.ts'
@@ -18,6 +19,8 @@ export interface Story {
   proofs: number
   settled: number
 }
+
+const TEXT_MAX = 100
 
 const EVENTS: Readonly<Record<string, (event: Event) => string>> = {
   'pocket.supplier.EventSupplierStaked': () => 'supplier staked, served from the next session on',
@@ -37,10 +40,10 @@ const EVENTS: Readonly<Record<string, (event: Event) => string>> = {
 
 export class BlockStory {
   readonly facts: Story = { relays: 0, tokens: 0, seconds: 0, claims: 0, proofs: 0, settled: 0 }
-  readonly #site: Site
+  readonly #site: Pick<Site, 'devnet' | 'operator' | 'owner'>
   #sinceBlock: { relays: number; tokens: number; seconds: number; last: string } = nothing()
 
-  constructor(site: Site) {
+  constructor(site: Pick<Site, 'devnet' | 'operator' | 'owner'>) {
     this.#site = site
   }
 
@@ -52,11 +55,12 @@ export class BlockStory {
       count.tokens += tokens
       count.seconds += seconds
     }
-    this.#sinceBlock.last = `"${prompt}" -> "${text}"`
+    // Whatever a model says must stay one line of a terminal.
+    this.#sinceBlock.last = `${JSON.stringify(prompt)} -> ${JSON.stringify(text.slice(0, TEXT_MAX))}`
   }
 
-  /** The line for a block, counting what came since the last one. */
-  tell(block: Block): { line: string } {
+  /** The line for a block, with what came since the last one; empty when nothing happened. */
+  tell(block: Block): string {
     const events = [...block.results.flatMap((result) => result.events), ...block.events]
     const news = events.flatMap((event) => EVENTS[event.type]?.(event) ?? [])
     const count = (type: string) => events.filter((event) => event.type === type).length
@@ -69,8 +73,10 @@ export class BlockStory {
       relays === 0
         ? ''
         : `${relays} relays, ${(tokens / Math.max(seconds, 0.001)).toFixed(0)} tokens/s  ${last}`
-    const line = `block ${String(block.height).padStart(4)}  ${[...news, served].filter(Boolean).join(' | ')}`
-    return { line: line.trimEnd() }
+    const parts = [...news, served].filter(Boolean)
+    return parts.length === 0
+      ? ''
+      : `block ${String(block.height).padStart(4)}  ${parts.join(' | ')}`
   }
 
   balances(): { operator: Upokt; owner: Upokt } {
@@ -82,8 +88,8 @@ export class BlockStory {
     }
   }
 
-  /** Until the chain has settled a claim; gives up after `limit`. */
-  async paid(signal: AbortSignal, clock: Clock, limit: Ms = ms(150_000)): Promise<void> {
+  /** Until the chain has settled a claim; gives up after `limit`. @throws `signal.reason` */
+  async paid(signal: AbortSignal, clock: Clock, limit: Ms): Promise<void> {
     const end = clock.monotonic() + limit
     while (this.facts.settled === 0 && clock.monotonic() < end) await clock.sleep(ms(100), signal)
   }

@@ -1,11 +1,15 @@
-/** `pokt-supplier unstake`: gives the stake back, after the claims that would be lost are settled. */
+/**
+ * `pokt-supplier unstake`: gives the stake back, after the claims that would be lost are settled.
+ * Tests: test/cli/stake.ts.
+ */
 import { Command } from 'commander'
 import { formatPokt, ms } from '../base/units.ts'
 import { unstakeCosts, unstakeSupplierMessage } from '../chain/stake.ts'
 import type { Config } from '../config/schema.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { type ChainAccess, chainAccess, sayConcerns, sendAndWait } from './chain.ts'
-import { CliError, type Context, configOf, confirm, EXIT_HELP } from './context.ts'
+import { type Context, configOf, confirm, EXIT_HELP } from './context.ts'
+import { CliError } from './errors.ts'
 import { openSigners } from './signers.ts'
 
 interface Options {
@@ -28,19 +32,23 @@ export function unstakeCommand(context: Context): Command {
       'after',
       `
 An unstake ends the services with the running session, and the chain discards what is not settled by
-then. Stop the daemon from serving first, or let it go on until its claims are settled.
+then. To lose nothing: stop the daemon, let \`start --settle\` end, then unstake.
 
 Examples:
-  pokt-supplier unstake
+  pokt-supplier start --settle && pokt-supplier unstake
   pokt-supplier unstake --now --yes
 ${EXIT_HELP}`,
     )
     .action(async (options: Options) => {
       const config = await configOf(context, options.config)
       const results: unknown[] = []
-      for (const signer of await openSigners(context, config))
-        results.push(await unstakeOne(context, config, signer, options))
-      if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
+      try {
+        for (const signer of await openSigners(context, config))
+          results.push(await unstakeOne(context, config, signer, options))
+      } finally {
+        // Also what was done before one of several failed.
+        if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
+      }
     })
 }
 
@@ -74,11 +82,14 @@ async function unstakeOne(
       signer,
       unstakeSupplierMessage(address, address),
     )
-    context.say(`unstaked at height ${height}`)
+    // It ends with the session of its block, which may be a later one than that of the question.
+    const done = await unstakeCosts(chain.query, address, address, height, context.signal)
+    const { returnedAt } = done ?? costs
+    context.say(`unstaked at height ${height}; the stake comes back at height ${returnedAt}`)
     return {
       operator: address,
       stakeUpokt: String(costs.stake),
-      returnedAt: costs.returnedAt,
+      returnedAt,
       txHash,
       height,
     }
@@ -91,7 +102,12 @@ async function untilSettled(context: Context, chain: ChainAccess, operator: stri
   for (let said = false; ; said = true) {
     const claims = await chain.query.claims(operator, context.signal)
     if (claims.length === 0) return
-    if (!said) context.say(`waiting for ${claims.length} claims to settle; --now does not wait`)
+    if (!said) {
+      context.say(`waiting for ${claims.length} claims to settle; --now does not wait`)
+      context.say(
+        'a daemon that serves makes new ones: stop it and run pokt-supplier start --settle',
+      )
+    }
     await context.clock.sleep(LOOK_EVERY, context.signal)
   }
 }

@@ -94,8 +94,7 @@ function payFee(context: Context, tx: Transaction, mode: Mode): void {
   }
   const payer = tx.feePayer
   if (state.accounts.get(payer) === undefined) {
-    const raw = new TextDecoder().decode(decodeAddress(payer))
-    throw registered('sdk', 9, `fee payer address: ${raw} does not exist`)
+    throw registered('sdk', 9, `fee payer address: ${rawText(decodeAddress(payer))} does not exist`)
   }
   if (fee > 0n) {
     const has = balanceOf(state, payer)
@@ -107,6 +106,24 @@ function payFee(context: Context, tx: Transaction, mode: Mode): void {
   }
   const text = fee === 0n ? '' : coinText(fee)
   events.push(plainEvent('tx', { fee: text, fee_payer: payer }))
+}
+
+/** Bytes as Go's JSON prints them for text: each that is no UTF-8 becomes one replacement character. */
+function rawText(bytes: Uint8Array): string {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let text = ''
+  for (let at = 0; at < bytes.length; ) {
+    const lead = bytes[at] ?? 0
+    const length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
+    try {
+      text += decoder.decode(bytes.subarray(at, at + length))
+      at += length
+    } catch {
+      text += '\ufffd'
+      at++
+    }
+  }
+  return text
 }
 
 interface Signing {

@@ -3,7 +3,7 @@
  * by who, to whom and why, and carried out in one order.
  *
  * Source: poktroll x/tokenomics/keeper/settle_pending_claims_aggregation.go, settle_pending_claims.go.
- * Tested by test/devnet/settlement.ts.
+ * Tested by test/devnet/payout.ts.
  */
 import { type Upokt, upokt } from '../base/units.ts'
 import { burn, type Module, mint, moduleAddress, transfer } from './bank.ts'

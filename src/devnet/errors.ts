@@ -4,7 +4,7 @@
  * A registered error reads `context: description` and keeps its codespace and code. What a message
  * handler answers is a gRPC status, which is no registered error: it arrives as code 1 of codespace
  * `undefined`, so only its text tells what was wrong. Source: poktroll x/<module>/types/errors.go,
- * cosmos-sdk types/errors. Tested by test/devnet/ante.ts, test/devnet/claims.ts, test/devnet/staking.ts.
+ * cosmos-sdk types/errors. Tested by test/devnet/ante.ts, test/devnet/claims.ts, test/devnet/suppliers.ts.
  */
 import { SupplierError } from '../base/errors.ts'
 

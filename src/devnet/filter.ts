@@ -48,9 +48,10 @@ export function matches(
   conditions: readonly Condition[],
   events: Readonly<Record<string, readonly string[]>>,
 ): boolean {
-  return conditions.every(({ key, operator, value }) =>
-    (events[key] ?? []).some((found) => holds(operator, found, value)),
-  )
+  return conditions.every(({ key, operator, value }) => {
+    const found = Object.hasOwn(events, key) ? events[key] : undefined
+    return found?.some((one) => holds(operator, one, value)) ?? false
+  })
 }
 
 function holds(operator: Operator, found: string, value: string): boolean {

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { errorText } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import type { Gateway } from './gateway.ts'
+import { type Gateway, GatewayError } from './gateway.ts'
 
 export interface GatewayServerOptions {
   readonly host: string
@@ -34,12 +34,19 @@ export class GatewayServer {
     })
   }
 
-  /** @returns the base URL */
+  /** @returns the base URL @throws GatewayError GATEWAY_LISTEN */
   async listen(): Promise<string> {
     const { host, port } = this.#options
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ host, port }, () => resolve())
+      const failed = (cause: Error) =>
+        reject(
+          new GatewayError('GATEWAY_LISTEN', `${host}:${port}: ${errorText(cause)}`, { cause }),
+        )
+      this.#server.once('error', failed)
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', failed)
+        resolve()
+      })
     })
     return `http://${host}:${(this.#server.address() as AddressInfo).port}`
   }
@@ -53,48 +60,51 @@ export class GatewayServer {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController()
     response.once('close', () => gone.abort())
-    const chunks: Buffer[] = []
-    let size = 0
-    for await (const chunk of request) {
-      size += (chunk as Buffer).length
-      if (size > this.#options.bodyMax)
-        return answer(response, 413, '{"error":{"message":"too large"}}')
-      chunks.push(chunk as Buffer)
-    }
+    const body = await bodyOf(request, this.#options.bodyMax)
+    if (body === undefined) return answer(response, 413, errorBody('the request is too large'))
     const inner = {
       method: request.method ?? 'POST',
       url: `${INNER_ORIGIN}${request.url ?? '/'}`,
       headers: [['Content-Type', request.headers['content-type'] ?? 'application/json'] as const],
-      body: Buffer.concat(chunks, size),
+      body,
     }
     const relayed = await this.#deps.gateway.relay(this.#options.serviceId, inner, gone.signal)
-    if (relayed.inner === undefined) {
-      return answer(
-        response,
-        502,
-        JSON.stringify({ error: { message: relayed.fault, type: 'relay_error' } }),
-      )
-    }
-    const { status, body } = relayed.inner
+    if (relayed.inner === undefined) return answer(response, 502, errorBody(relayed.fault))
+    const { status, headers, body: said } = relayed.inner
+    for (const [name, ...values] of headers)
+      if (PASSED_ON.has(name.toLowerCase())) response.setHeader(name, values)
     response.setHeader('X-Supplier', relayed.supplier)
-    answer(response, status, body)
+    answer(response, status, said)
   }
 
   #fail(response: ServerResponse, error: unknown): void {
     this.#deps.log.debug({ err: error }, 'relay failed')
     if (response.headersSent || response.destroyed) return void response.destroy()
-    answer(
-      response,
-      502,
-      JSON.stringify({ error: { message: errorText(error), type: 'relay_error' } }),
-    )
+    answer(response, 502, errorBody(errorText(error)))
   }
 }
 
+/** Of the supplier's answer; the rest is between it and the gateway. */
+const PASSED_ON = new Set(['content-type', 'retry-after'])
+
+/** Undefined when there is more than `most`: the rest is read and dropped, so that the answer arrives. */
+async function bodyOf(request: IncomingMessage, most: number): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of request) {
+    size += (chunk as Buffer).length
+    if (size <= most) chunks.push(chunk as Buffer)
+    else chunks.length = 0
+  }
+  return size > most ? undefined : Buffer.concat(chunks, size)
+}
+
+function errorBody(message: string): string {
+  return JSON.stringify({ error: { message, type: 'relay_error' } })
+}
+
 function answer(response: ServerResponse, status: number, body: string | Uint8Array): void {
-  response.writeHead(status, {
-    'Content-Type': 'application/json',
-    'Content-Length': Buffer.byteLength(body),
-  })
+  if (!response.hasHeader('Content-Type')) response.setHeader('Content-Type', 'application/json')
+  response.writeHead(status, { 'Content-Length': Buffer.byteLength(body) })
   response.end(body)
 }

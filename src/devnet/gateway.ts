@@ -7,6 +7,7 @@
  * is, with the inner request's method; any outer status but 200 is a failed relay.
  * Source: path protocol/shannon/context.go, shannon-sdk. Tests: test/devnet/gateway.ts and test/e2e.
  */
+import { Readable } from 'node:stream'
 import { request as httpRequest } from 'undici'
 import { equal } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
@@ -36,6 +37,7 @@ import { sameHeader } from '../protocol/session.ts'
 
 export const GATEWAY_ERRORS = {
   RELAY: 'A relay could not be sent or its answer could not be read.',
+  GATEWAY_LISTEN: 'The gateway cannot listen on that port. Choose another one.',
 } as const
 
 export class GatewayError extends SupplierError<keyof typeof GATEWAY_ERRORS> {}
@@ -70,7 +72,7 @@ export const GATEWAY_DEFAULTS = {
 export interface GatewayKnobs {
   /** Before each relay is sent. */
   readonly latency: Ms
-  /** Of 1: hang up before the answer is read. */
+  /** Of 1: hang up once the request is sent, without waiting for the answer. */
   readonly hangUpShare: number
 }
 
@@ -152,24 +154,18 @@ export class Gateway {
     const { clock, randomBytes } = this.#deps
     const started = clock.monotonic()
     await clock.sleep(this.knobs.latency, signal)
-    const hangUp = new AbortController()
-    if ((randomBytes(1)[0] ?? 0) < this.knobs.hangUpShare * 256) {
-      hangUp.abort(new GatewayError('RELAY', 'hung up on purpose'))
-    }
-    const bytes = await this.#post(
-      url,
-      encodeRelayRequest(request),
-      method,
-      AbortSignal.any([signal, hangUp.signal]),
-    )
-    const response = decodeRelayResponse(bytes)
+    const hangsUp = (randomBytes(1)[0] ?? 0) < this.knobs.hangUpShare * 256
+    const bytes = await this.#post(url, encodeRelayRequest(request), method, signal, hangsUp)
+    const response = readable('response', () => decodeRelayResponse(bytes))
     const supplier = request.meta?.supplierOperatorAddress ?? ''
     const fault = await this.#check(request, response, supplier, signal)
+    const inner =
+      fault === '' ? readable('payload', () => decodeHttpResponse(response.payload)) : undefined
     return {
       supplier,
       request,
       response,
-      inner: fault === '' ? decodeHttpResponse(response.payload) : undefined,
+      inner,
       error: response.relayMinerError,
       verified: fault === '',
       fault,
@@ -211,24 +207,33 @@ export class Gateway {
 
   async #post(
     url: string,
-    body: Uint8Array,
+    bytes: Uint8Array,
     method: string,
     signal: AbortSignal,
+    hangsUp: boolean,
   ): Promise<Uint8Array> {
+    const hangUp = new AbortController()
+    const body = hangsUp ? Readable.from(thenAbort(bytes, hangUp)) : bytes
+    const either = AbortSignal.any([signal, hangUp.signal])
     try {
       const { statusCode, body: answer } = await httpRequest(url, {
         method: method as 'POST',
         body,
-        headers: { 'content-type': 'application/json', 'rpc-type': '4' },
-        signal,
+        headers: {
+          'content-type': 'application/json',
+          'content-length': String(bytes.length),
+          'rpc-type': '4',
+        },
+        signal: either,
         headersTimeout: 0,
         bodyTimeout: 0,
       })
-      const bytes = await bounded(answer, this.#options.answerBytesMax)
-      if (statusCode === 200) return bytes
+      const taken = await bounded(answer, this.#options.answerBytesMax)
+      either.throwIfAborted()
+      if (statusCode === 200) return taken
       throw new GatewayError('RELAY', `the supplier answered with status ${statusCode}`)
     } catch (cause) {
-      signal.throwIfAborted()
+      either.throwIfAborted()
       if (cause instanceof GatewayError) throw cause
       throw new GatewayError('RELAY', `no answer from the supplier: ${errorText(cause)}`, {
         cause,
@@ -263,6 +268,21 @@ export class Gateway {
 function headerOf(session: Session): SessionHeader {
   if (session.header !== undefined) return session.header
   throw new GatewayError('RELAY', 'the chain gave a session without a header')
+}
+
+/** The whole request, as its length says; whoever sends it is gone when it is asked for more. */
+async function* thenAbort(bytes: Uint8Array, controller: AbortController) {
+  yield bytes
+  controller.abort(new GatewayError('RELAY', 'hung up on purpose'))
+}
+
+/** @throws GatewayError RELAY instead of what the codec says */
+function readable<T>(what: string, decode: () => T): T {
+  try {
+    return decode()
+  } catch (cause) {
+    throw new GatewayError('RELAY', `the supplier's ${what} cannot be read`, { cause })
+  }
 }
 
 async function bounded(stream: AsyncIterable<Uint8Array>, max: number): Promise<Uint8Array> {

@@ -94,109 +94,111 @@ export function parseError(reason: string): Refusal {
 
 /** @throws Refusal sdk 2 for an unknown type or bytes that are not it */
 export function readMessage({ typeUrl, value }: Any): Message {
-  const read = KINDS[typeUrl]
+  const read = KINDS.get(typeUrl)
   if (read === undefined) throw parseError(`unable to resolve type URL ${typeUrl}`)
   return read(typeUrl, value)
 }
 
-const KINDS: Readonly<Record<string, Read>> = {
-  '/cosmos.bank.v1beta1.MsgSend': reader({
-    codec: MsgSend,
-    module: 'bank',
-    gas: 18_300n,
-    signer: (message) => message.fromAddress,
-    check: checkSend,
-    run: send,
+const KINDS: ReadonlyMap<string, Read> = new Map(
+  Object.entries({
+    '/cosmos.bank.v1beta1.MsgSend': reader({
+      codec: MsgSend,
+      module: 'bank',
+      gas: 18_300n,
+      signer: (message) => message.fromAddress,
+      check: checkSend,
+      run: send,
+    }),
+    '/pocket.proof.MsgCreateClaim': reader({
+      codec: MsgCreateClaim,
+      module: 'proof',
+      gas: 49_650n,
+      signer: (message) => message.supplierOperatorAddress,
+      check: checkCreateClaim,
+      run: createClaim,
+    }),
+    '/pocket.proof.MsgSubmitProof': reader({
+      codec: MsgSubmitProof,
+      module: 'proof',
+      gas: (message) => 74_060n + 30n * BigInt(message.proof.length),
+      signer: (message) => message.supplierOperatorAddress,
+      check: checkSubmitProof,
+      run: submitProof,
+    }),
+    '/pocket.supplier.MsgStakeSupplier': reader({
+      codec: MsgStakeSupplier,
+      module: 'supplier',
+      gas: 95_000n,
+      signer: (message) => message.signer,
+      check: checkStakeSupplier,
+      run: stakeSupplier,
+    }),
+    '/pocket.supplier.MsgUnstakeSupplier': reader({
+      codec: MsgUnstakeSupplier,
+      module: 'supplier',
+      gas: 54_070n,
+      signer: (message) => message.signer,
+      check: checkUnstakeSupplier,
+      run: unstakeSupplier,
+    }),
+    '/pocket.application.MsgStakeApplication': reader({
+      codec: MsgStakeApplication,
+      module: 'application',
+      gas: 60_000n,
+      signer: (message) => message.address,
+      check: checkStakeApplication,
+      run: stakeApplication,
+    }),
+    '/pocket.application.MsgUnstakeApplication': reader({
+      codec: MsgUnstakeApplication,
+      module: 'application',
+      gas: 40_000n,
+      signer: (message) => message.address,
+      check: (message) => checkAddress('application', message.address),
+      run: unstakeApplication,
+    }),
+    '/pocket.application.MsgDelegateToGateway': reader({
+      codec: MsgDelegateToGateway,
+      module: 'application',
+      gas: 40_000n,
+      signer: (message) => message.appAddress,
+      check: checkDelegation,
+      run: delegate,
+    }),
+    '/pocket.application.MsgUndelegateFromGateway': reader({
+      codec: MsgUndelegateFromGateway,
+      module: 'application',
+      gas: 40_000n,
+      signer: (message) => message.appAddress,
+      check: checkDelegation,
+      run: undelegate,
+    }),
+    '/pocket.gateway.MsgStakeGateway': reader({
+      codec: MsgStakeGateway,
+      module: 'gateway',
+      gas: 50_000n,
+      signer: (message) => message.address,
+      check: checkStakeGateway,
+      run: stakeGateway,
+    }),
+    '/pocket.gateway.MsgUnstakeGateway': reader({
+      codec: MsgUnstakeGateway,
+      module: 'gateway',
+      gas: 40_000n,
+      signer: (message) => message.address,
+      check: (message) => checkGatewayAddress(message.address),
+      run: unstakeGateway,
+    }),
+    '/pocket.service.MsgAddService': reader({
+      codec: MsgAddService,
+      module: 'service',
+      gas: 50_000n,
+      signer: (message) => message.ownerAddress,
+      check: checkAddService,
+      run: addService,
+    }),
   }),
-  '/pocket.proof.MsgCreateClaim': reader({
-    codec: MsgCreateClaim,
-    module: 'proof',
-    gas: 49_650n,
-    signer: (message) => message.supplierOperatorAddress,
-    check: checkCreateClaim,
-    run: createClaim,
-  }),
-  '/pocket.proof.MsgSubmitProof': reader({
-    codec: MsgSubmitProof,
-    module: 'proof',
-    gas: (message) => 74_060n + 30n * BigInt(message.proof.length),
-    signer: (message) => message.supplierOperatorAddress,
-    check: checkSubmitProof,
-    run: submitProof,
-  }),
-  '/pocket.supplier.MsgStakeSupplier': reader({
-    codec: MsgStakeSupplier,
-    module: 'supplier',
-    gas: 95_000n,
-    signer: (message) => message.signer,
-    check: checkStakeSupplier,
-    run: stakeSupplier,
-  }),
-  '/pocket.supplier.MsgUnstakeSupplier': reader({
-    codec: MsgUnstakeSupplier,
-    module: 'supplier',
-    gas: 54_070n,
-    signer: (message) => message.signer,
-    check: checkUnstakeSupplier,
-    run: unstakeSupplier,
-  }),
-  '/pocket.application.MsgStakeApplication': reader({
-    codec: MsgStakeApplication,
-    module: 'application',
-    gas: 60_000n,
-    signer: (message) => message.address,
-    check: checkStakeApplication,
-    run: stakeApplication,
-  }),
-  '/pocket.application.MsgUnstakeApplication': reader({
-    codec: MsgUnstakeApplication,
-    module: 'application',
-    gas: 40_000n,
-    signer: (message) => message.address,
-    check: (message) => checkAddress('application', message.address),
-    run: unstakeApplication,
-  }),
-  '/pocket.application.MsgDelegateToGateway': reader({
-    codec: MsgDelegateToGateway,
-    module: 'application',
-    gas: 40_000n,
-    signer: (message) => message.appAddress,
-    check: checkDelegation,
-    run: delegate,
-  }),
-  '/pocket.application.MsgUndelegateFromGateway': reader({
-    codec: MsgUndelegateFromGateway,
-    module: 'application',
-    gas: 40_000n,
-    signer: (message) => message.appAddress,
-    check: checkDelegation,
-    run: undelegate,
-  }),
-  '/pocket.gateway.MsgStakeGateway': reader({
-    codec: MsgStakeGateway,
-    module: 'gateway',
-    gas: 50_000n,
-    signer: (message) => message.address,
-    check: checkStakeGateway,
-    run: stakeGateway,
-  }),
-  '/pocket.gateway.MsgUnstakeGateway': reader({
-    codec: MsgUnstakeGateway,
-    module: 'gateway',
-    gas: 40_000n,
-    signer: (message) => message.address,
-    check: (message) => checkGatewayAddress(message.address),
-    run: unstakeGateway,
-  }),
-  '/pocket.service.MsgAddService': reader({
-    codec: MsgAddService,
-    module: 'service',
-    gas: 50_000n,
-    signer: (message) => message.ownerAddress,
-    check: checkAddService,
-    run: addService,
-  }),
-}
+)
 
 function checkAddress(module: 'application', address: string): void {
   const fault = addressFault(address)

@@ -25,39 +25,41 @@ export interface MethodDeps {
 /** @throws RpcFault */
 export type Method = (deps: MethodDeps, args: Arguments) => unknown
 
-export const METHODS: Readonly<Record<string, Method>> = {
-  health: () => ({}),
-  status,
-  abci_info: ({ devnet }) => ({
-    response: {
-      data: 'pocket',
-      version: '0.1.35',
-      last_block_height: String(devnet.head.height),
-      last_block_app_hash: base64(devnet.head.nextAppHash),
+export const METHODS: ReadonlyMap<string, Method> = new Map(
+  Object.entries({
+    health: () => ({}),
+    status,
+    abci_info: ({ devnet }) => ({
+      response: {
+        data: 'pocket',
+        version: '0.1.35',
+        last_block_height: String(devnet.head.height),
+        last_block_app_hash: base64(devnet.head.nextAppHash),
+      },
+    }),
+    net_info: () => ({ listening: true, listeners: ['Listener(@)'], n_peers: '0', peers: [] }),
+    consensus_params: ({ devnet }, args) => render.consensusParams(blockAt(devnet, args).height),
+    block: ({ devnet }, args) => render.blockAnswer(devnet, blockAt(devnet, args)),
+    block_by_hash: blockByHash,
+    header: ({ devnet }, args) => ({ header: render.header(devnet, blockAt(devnet, args)) }),
+    commit,
+    blockchain,
+    block_results: ({ devnet }, args) => render.blockResults(blockAt(devnet, args)),
+    validators,
+    tx,
+    unconfirmed_txs: ({ devnet }) => unconfirmed(devnet, true),
+    num_unconfirmed_txs: ({ devnet }) => unconfirmed(devnet, false),
+    broadcast_tx_sync: broadcast,
+    abci_query: query,
+    devnet_mine: mine,
+    devnet_params: ({ devnet }, args) => {
+      const module = readModule(args.raw('module'))
+      return ordered(devnet, () => devnet.setParams(module, readChange(module, args.raw('params'))))
     },
+    devnet_fund: ({ devnet }, args) =>
+      ordered(devnet, () => devnet.fund(args.text('address'), upokt(args.text('amount')))),
   }),
-  net_info: () => ({ listening: true, listeners: ['Listener(@)'], n_peers: '0', peers: [] }),
-  consensus_params: ({ devnet }, args) => render.consensusParams(blockAt(devnet, args).height),
-  block: ({ devnet }, args) => render.blockAnswer(devnet, blockAt(devnet, args)),
-  block_by_hash: blockByHash,
-  header: ({ devnet }, args) => ({ header: render.header(devnet, blockAt(devnet, args)) }),
-  commit,
-  blockchain,
-  block_results: ({ devnet }, args) => render.blockResults(blockAt(devnet, args)),
-  validators,
-  tx,
-  unconfirmed_txs: ({ devnet }) => unconfirmed(devnet, true),
-  num_unconfirmed_txs: ({ devnet }) => unconfirmed(devnet, false),
-  broadcast_tx_sync: broadcast,
-  abci_query: query,
-  devnet_mine: mine,
-  devnet_params: ({ devnet }, args) => {
-    const module = readModule(args.raw('module'))
-    return ordered(devnet, () => devnet.setParams(module, readChange(module, args.raw('params'))))
-  },
-  devnet_fund: ({ devnet }, args) =>
-    ordered(devnet, () => devnet.fund(args.text('address'), upokt(args.text('amount')))),
-}
+)
 
 function status({ devnet, address }: MethodDeps) {
   const { head, lowest } = devnet

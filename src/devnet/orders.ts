@@ -31,8 +31,9 @@ function like(example: object, json: unknown, path: string): Record<string, unkn
   const read: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(json)) {
     const name = camelCase(key)
-    const known: unknown = (example as Record<string, unknown>)[name]
-    if (known === undefined) throw new DevnetError('PARAMS', `no parameter ${path}.${key}`)
+    if (!Object.hasOwn(example, name))
+      throw new DevnetError('PARAMS', `no parameter ${path}.${key}`)
+    const known = (example as Record<string, unknown>)[name]
     read[name] = valueLike(known, value, `${path}.${key}`)
   }
   return read

@@ -2,7 +2,7 @@
  * What one settled claim does: the application's stake is burnt, less is minted, and what is minted is
  * shared out. Nothing moves here: the operations are returned, and carried out for all claims at once.
  *
- * Source: poktroll x/tokenomics/token_logic_module. Tested by test/devnet/settlement.ts.
+ * Source: poktroll x/tokenomics/token_logic_module. Tested by test/devnet/payout.ts.
  */
 import { fromCoin, type Upokt, upokt } from '../base/units.ts'
 import type { Application } from '../protocol/gen/pocket/application/application.ts'

@@ -69,7 +69,12 @@ export function checkForm(context: Context, proof: Proof): void {
   const header = headerOf({ ...proof, proof: proof.closestMerkleProof })
   const operator = proof.supplierOperatorAddress
   const asked = { ...header, start: header.sessionStartBlockHeight }
-  const session = sessionOfHeader(context, asked, operator).header ?? header
+  checkInSession(context, proof, sessionOfHeader(context, asked, operator).header ?? header)
+}
+
+/** What follows once the session is known. @throws Refusal of codespace proof or service */
+export function checkInSession(context: Context, proof: Proof, session: SessionHeader): void {
+  const operator = proof.supplierOperatorAddress
   checkProofWindow(context, session)
   const { relay, bytes } = provenRelay(proof)
   checkRequest(relay)

@@ -45,7 +45,7 @@ export function answerQuery(
   const latest = devnet.head.height
   let asked = 0
   try {
-    const route = path === SIMULATE ? simulation(devnet) : ROUTES[path]
+    const route = path === SIMULATE ? simulation(devnet) : ROUTES.get(path)
     if (route === undefined) throw registered('sdk', 6, 'unknown query path')
     checkHeight(at, latest, devnet.lowest)
     asked = at === 0 ? latest : at
@@ -80,10 +80,20 @@ const COSMOS_ROUTES: Readonly<Record<string, Route>> = {
   '/cosmos.auth.v1beta1.Query/Params': () => AUTH_PARAMS,
   '/cosmos.bank.v1beta1.Query/Balance': balance,
   '/cosmos.base.node.v1beta1.Service/Config': () =>
-    new BinaryWriter().uint32(10).string('0.000001000000000000upokt').finish(),
+    new BinaryWriter()
+      .uint32(10)
+      .string('0.000001000000000000upokt')
+      .uint32(18)
+      .string('0')
+      .uint32(26)
+      .string('0')
+      .finish(),
 }
 
-const ROUTES: Readonly<Record<string, Route>> = { ...COSMOS_ROUTES, ...POCKET_ROUTES }
+/** What can be asked of a state, by path. */
+export const ROUTES: ReadonlyMap<string, Route> = new Map(
+  Object.entries({ ...COSMOS_ROUTES, ...POCKET_ROUTES }),
+)
 
 /** max_memo_characters 256, tx_sig_limit 7, tx_size_cost_per_byte 1, sig costs 590 and 1. */
 const AUTH_PARAMS = new BinaryWriter()

@@ -130,7 +130,7 @@ export class DevnetRpc implements AsyncDisposable {
     const url = new URL(request.url ?? '/', this.url)
     const method = url.pathname.slice(1)
     if (this.#isDropped(method)) return void request.socket.destroy()
-    if (METHODS[method] === undefined) {
+    if (!METHODS.has(method)) {
       response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found\n')
       return
     }
@@ -149,7 +149,7 @@ export class DevnetRpc implements AsyncDisposable {
 
   /** @throws RpcFault */
   async #call(method: string, args: Arguments): Promise<unknown> {
-    const known = METHODS[method]
+    const known = METHODS.get(method)
     if (known === undefined) throw new RpcFault(-32_601, 'Method not found')
     const deps: MethodDeps = {
       devnet: this.#deps.devnet,

@@ -148,13 +148,18 @@ export function sessionOfHeader(
 ): Session {
   const { applicationAddress: application, serviceId } = header
   const session = hydrate(context, { application, serviceId, at: heightOf(header.start) })
-  if (header.sessionId !== session.sessionId) {
-    const reason = `session ID does not match onchain session ID; expected ${quoted(session.sessionId)}, got ${quoted(header.sessionId)}`
+  checkMember(session, header.sessionId, operator)
+  return session
+}
+
+/** @throws Refusal of codespace proof (1102, 1116) */
+export function checkMember(session: Session, id: string, operator: string): void {
+  if (id !== session.sessionId) {
+    const reason = `session ID does not match onchain session ID; expected ${quoted(session.sessionId)}, got ${quoted(id)}`
     throw registered('proof', 1116, reason)
   }
   if (!session.suppliers.some((supplier) => supplier.operatorAddress === operator)) {
-    const reason = `supplier operator address ${quoted(operator)} not found in session ID ${quoted(header.sessionId)}`
+    const reason = `supplier operator address ${quoted(operator)} not found in session ID ${quoted(id)}`
     throw registered('proof', 1102, reason)
   }
-  return session
 }

@@ -1,7 +1,7 @@
 /**
  * EventClaimSettled: what a claim was, what it was settled for, and who got how much of it.
  *
- * Source: poktroll x/tokenomics/types/event_claim_settled.go. Tested by test/devnet/settlement.ts.
+ * Source: poktroll x/tokenomics/types/event_claim_settled.go. Tested by test/devnet/payout.ts.
  */
 import type { Upokt } from '../base/units.ts'
 import type { Claim } from '../protocol/gen/pocket/proof/proof.ts'

@@ -4,7 +4,7 @@
  * A supplier that falls below the minimum is marked as unbonding, but the chain neither enters it in its
  * list of those to pay out nor ends its services: it stays as it is, serves on, and can only be staked
  * anew by its owner. Source: poktroll x/tokenomics/keeper/settle_pending_claims.go (slashSupplierStake).
- * Tested by test/devnet/settlement.ts.
+ * Tested by test/devnet/slashing.ts.
  */
 import { fromCoin, upokt } from '../base/units.ts'
 import type { Claim } from '../protocol/gen/pocket/proof/proof.ts'

@@ -2,7 +2,7 @@
  * The one validator of the simulated chain: who it is, and what it gets of settled claims.
  *
  * Source: poktroll x/tokenomics/token_logic_module/distribution_validator.go. Tested by
- * test/devnet/settlement.ts.
+ * test/devnet/payout.ts.
  */
 import { toBech32 } from '@cosmjs/encoding'
 import { sha256, utf8 } from '../base/bytes.ts'

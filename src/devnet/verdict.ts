@@ -62,8 +62,11 @@ export function verdict(
   proof: Proof,
   verifiers: Verifiers,
 ): string | undefined {
+  const header = headerOf({ ...proof, proof: proof.closestMerkleProof })
+  const { seed } = windowsAround(context.state, header.sessionEndBlockHeight)
+  const path = proofPath(blockHashAt(context.state, seed), header.sessionId)
   try {
-    judge(context, claim, proof, verifiers)
+    judge(context.state, claim, proof, path, verifiers)
     return undefined
   } catch (error) {
     if (error instanceof Refusal) return error.message
@@ -71,9 +74,14 @@ export function verdict(
   }
 }
 
-function judge(context: Context, claim: Claim, proof: Proof, verifiers: Verifiers): void {
-  const { state } = context
-  const header = headerOf({ ...proof, proof: proof.closestMerkleProof })
+/** @param path where the proof must lead @throws Refusal of codespace proof, service or rings */
+export function judge(
+  state: State,
+  claim: Claim,
+  proof: Proof,
+  path: Uint8Array,
+  verifiers: Verifiers,
+): void {
   const operatorKey = keyOf(state, proof.supplierOperatorAddress)
   const { trie, relay } = provenRelay(proof)
   checkRing(state, relay, verifiers)
@@ -84,10 +92,8 @@ function judge(context: Context, claim: Claim, proof: Proof, verifiers: Verifier
     !verifiers.curve.verify(responseDigest(response), signature, operatorKey)
   )
     throw registered('service', 1110, 'invalid signature')
-  const { seed } = windowsAround(state, header.sessionEndBlockHeight)
-  const expected = proofPath(blockHashAt(state, seed), header.sessionId)
-  if (!equal(trie.path, expected)) {
-    const reason = `the path of the proof provided (${hex(trie.path)}) does not match one expected by the onchain protocol (${hex(expected)})`
+  if (!equal(trie.path, path)) {
+    const reason = `the path of the proof provided (${hex(trie.path)}) does not match one expected by the onchain protocol (${hex(path)})`
     throw registered('proof', 1108, reason)
   }
   if (!verifyProofLenient(trie, claim.rootHash))

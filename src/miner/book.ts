@@ -4,7 +4,7 @@
  */
 import { assert } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { type Height, type Upokt, upokt } from '../base/units.ts'
+import { type Height, offset, type Upokt, upokt } from '../base/units.ts'
 import { claimedUpokt } from '../protocol/rewards.ts'
 import { countOf, sumOf } from '../smst/node.ts'
 import type { LedgerEntry } from '../store/ledger.ts'
@@ -13,6 +13,7 @@ import type { Outcome, SessionKey, SessionRecord } from '../store/sessions.ts'
 export interface BookDeps {
   readonly store: {
     finish(record: SessionRecord, entry: LedgerEntry): Promise<void>
+    prune(before: Height): Promise<number>
     readonly relays: { served(key: SessionKey): Promise<number> }
   }
   /** Told of each session that has ended, so that nobody keeps it in memory. */
@@ -22,15 +23,28 @@ export interface BookDeps {
 
 export interface Ending {
   readonly outcome: Outcome
+  /** Losses are added up by it: a sentence without figures, wherever that says enough. */
   readonly reason: string
   readonly settled?: Upokt
   readonly rewards?: Upokt
 }
 
+/**
+ * How long a done session's record is kept: it refuses a relay that comes late. Every record is read
+ * at every block, so they must not pile up; the ledger keeps what is worth knowing.
+ */
+const KEPT_BLOCKS = 100
+
 /** What the session's root would be paid before any cap: 0 for a session without a root. */
 export function claimValue(session: SessionRecord): Upokt {
   const root = rootOf(session)
   return root === undefined ? upokt(0) : claimedUpokt(sumOf(root), session.target, session.price)
+}
+
+/** For sorting: the dearest first. */
+export function byValue(a: SessionRecord, b: SessionRecord): number {
+  const [first, second] = [claimValue(a), claimValue(b)]
+  return Number(second > first) - Number(second < first)
 }
 
 export function rootOf(session: SessionRecord): Uint8Array | undefined {
@@ -51,12 +65,12 @@ export class Book {
     this.#deps = deps
   }
 
+  /** @param at where the end was seen */
   async finish(session: SessionRecord, at: Height, ending: Ending): Promise<void> {
     const { key, header } = session
     const root = rootOf(session)
     const claimed = claimValue(session)
     const settled = ending.settled ?? upokt(0)
-    const paid = ending.outcome === 'settled'
     const entry: LedgerEntry = {
       key,
       serviceId: header.serviceId,
@@ -79,18 +93,31 @@ export class Book {
     }
     await this.#deps.store.finish({ ...session, state, since: at, reason: ending.reason }, entry)
     this.#deps.forget(key)
+    this.#report(entry)
+    await this.#prune(at)
+  }
+
+  #report({ key, serviceId, count, settled, lost, outcome, reason }: LedgerEntry): void {
+    const { log } = this.#deps
+    const paid = outcome === 'settled'
     const fields = {
       sessionId: key.sessionId,
       sessionEnd: key.end,
       supplier: key.operator,
-      service: header.serviceId,
-      relays: entry.count,
-      upokt: paid ? settled : entry.lost,
-      reason: ending.reason,
+      service: serviceId,
+      relays: count,
+      upokt: paid ? settled : lost,
+      reason,
     }
-    if (paid) this.#deps.log.info(fields, 'session settled')
-    else if (ending.outcome === 'empty' || entry.lost === 0n)
-      this.#deps.log.info({ ...fields, outcome: ending.outcome }, 'session ended')
-    else this.#deps.log.error({ ...fields, outcome: ending.outcome }, 'session lost')
+    if (paid) log.info(fields, 'session settled')
+    else if (lost === 0n) log.info({ ...fields, outcome }, 'session ended')
+    else log.error({ ...fields, outcome }, 'session lost')
+  }
+
+  async #prune(at: Height): Promise<void> {
+    if (at <= KEPT_BLOCKS) return
+    await this.#deps.store.prune(offset(at, -KEPT_BLOCKS)).catch((err: unknown) => {
+      this.#deps.log.debug({ err }, 'done sessions not forgotten yet')
+    })
   }
 }

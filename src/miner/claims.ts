@@ -10,19 +10,19 @@ import { equal } from '../base/bytes.ts'
 import type { Log } from '../base/log.ts'
 import { KeyedMutex } from '../base/queue.ts'
 import { type Address, fromCoin, type Height, offset, type Upokt, upokt } from '../base/units.ts'
-import type { Block } from '../chain/blocks.ts'
 import { createClaimMessage } from '../chain/stake.ts'
 import type { Signer } from '../keys/keyring.ts'
 import type { Claim, Params as ProofParams } from '../protocol/gen/pocket/proof/proof.ts'
 import type { Params as TokenomicsParams } from '../protocol/gen/pocket/tokenomics/tokenomics.ts'
 import { supplierReward } from '../protocol/shares.ts'
-import type { Windows } from '../protocol/windows.ts'
 import { foldRoot, type Leaf } from '../smst/fold.ts'
 import { countOf } from '../smst/node.ts'
 import type { SessionKey, SessionRecord } from '../store/sessions.ts'
-import { type Book, claimValue, requireRoot } from './book.ts'
+import type { Item } from './batch.ts'
+import { type Book, byValue, claimValue, requireRoot } from './book.ts'
 import type { Gate } from './gate.ts'
-import { type Item, progress, type Submit } from './submit.ts'
+import type { Moment } from './plan.ts'
+import type { Submit } from './submit.ts'
 
 export interface ClaimsDeps {
   readonly chain: {
@@ -34,31 +34,45 @@ export interface ClaimsDeps {
     ): Promise<Claim | undefined>
     proofParams(signal?: AbortSignal): Promise<ProofParams>
     tokenomicsParams(signal?: AbortSignal): Promise<TokenomicsParams>
-    balance(address: string, signal?: AbortSignal): Promise<Upokt>
+    balance(address: string, signal?: AbortSignal, at?: Height): Promise<Upokt>
   }
-  readonly sessions: { put(record: SessionRecord): Promise<void>; open(): Promise<SessionRecord[]> }
+  readonly sessions: {
+    put(record: SessionRecord): Promise<void>
+    get(key: SessionKey): Promise<SessionRecord | undefined>
+  }
   readonly relays: { leaves(key: SessionKey): AsyncIterable<Leaf> }
-  readonly signer: (operator: Address) => Signer
-  readonly gate: Gate
-  readonly submit: Submit
-  readonly book: Book
+  /** Undefined for an operator whose key is not configured (any more). */
+  readonly signer: (operator: Address) => Signer | undefined
+  readonly gate: Pick<Gate, 'seal'>
+  readonly submit: Pick<Submit, 'sendAll' | 'follow'>
+  readonly book: Pick<Book, 'finish'>
   readonly log: Log
 }
 
-/** The gas fee of one claim or proof at the network's usual price; real ones are simulated. */
-const TX_FEE = 1n
+export interface ClaimsOptions {
+  /** What is set aside for the gas of one claim or one proof; real ones are simulated. */
+  readonly txFee: Upokt
+}
+
+/** One upokt pays for a million units of gas at the network's usual price. */
+export const CLAIMS_DEFAULTS: ClaimsOptions = { txFee: upokt(1) }
+
+/** What must still be paid for a session in one of these states. */
+const OUTSTANDING: ReadonlySet<string> = new Set(['claiming', 'claimed', 'proving'])
 
 export class Claims {
   readonly #deps: ClaimsDeps
+  readonly #options: ClaimsOptions
   /** The balance of an operator is spent by one decision at a time. */
   readonly #purses = new KeyedMutex()
 
-  constructor(deps: ClaimsDeps) {
+  constructor(deps: ClaimsDeps, options: ClaimsOptions = CLAIMS_DEFAULTS) {
     this.#deps = deps
+    this.#options = options
   }
 
   /** Stops inserting, computes the root in one pass and writes it down. */
-  async seal(session: SessionRecord, cut: boolean, block: Block): Promise<void> {
+  async seal(session: SessionRecord, cut: boolean, { block }: Moment): Promise<void> {
     const { gate, relays, sessions, book, log } = this.#deps
     const root = await gate.seal(session.key, cut, async () => {
       const fixed = await foldRoot(relays.leaves(session.key))
@@ -83,27 +97,22 @@ export class Claims {
   }
 
   /** @param sessions sealed ones of one operator and one session end */
-  claim(
+  async claim(
     sessions: readonly SessionRecord[],
-    windows: Windows,
-    block: Block,
+    moment: Moment,
     signal: AbortSignal,
   ): Promise<void> {
     const [first] = sessions
-    if (first === undefined) return Promise.resolve()
-    return this.#purses.run(first.key.operator, async () => {
-      const chosen = await this.#affordable(first.key.operator, sessions, windows, block, signal)
-      await this.#send(chosen, 1, windows, block, signal)
+    if (first === undefined) return
+    await this.#purses.run(first.key.operator, async () => {
+      const chosen = await this.#affordable(first.key.operator, sessions, moment, signal)
+      await this.#send(chosen, 1, moment, signal)
     })
   }
 
-  async confirm(
-    session: SessionRecord,
-    windows: Windows,
-    block: Block,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async confirm(session: SessionRecord, moment: Moment, signal: AbortSignal): Promise<void> {
     const { state, key } = session
+    const { block, windows } = moment
     if (state.at !== 'claiming') return
     const claim = await this.#deps.chain.claim(key.sessionId, key.operator, signal, block.height)
     if (claim !== undefined && equal(claim.rootHash, state.root)) {
@@ -113,46 +122,28 @@ export class Claims {
         state: { at: 'claimed', root: state.root },
         since: block.height,
       })
-      this.#deps.log.info(
-        {
-          sessionId: key.sessionId,
-          sessionEnd: key.end,
-          height: block.height,
-          upokt: claimValue(session),
-        },
-        'claim on the chain',
-      )
-      return
-    }
-    if (block.height >= windows.claimClose) {
+      this.#deps.log.info({ ...facts(session), height: block.height }, 'claim on the chain')
+    } else if (block.height >= windows.claimClose) {
       const reason =
         claim === undefined
           ? 'no block took the claim in its window'
           : 'the chain holds a claim with another root'
       await this.#deps.book.finish(session, block.height, { outcome: 'claim-missed', reason })
-      return
-    }
-    const next = (await this.#deps.submit.hasFailed(state.tx, signal))
-      ? 'renew'
-      : progress(state.tx, block)
-    if (next === 'resend') {
-      const tx = await this.#deps.submit.resend(session, state.tx, signal)
-      await this.#deps.sessions.put({ ...session, state: { ...state, tx } })
-    } else if (next === 'renew') {
-      await this.#send([session], state.tx.attempt + 1, windows, block, signal)
+    } else if (await this.#deps.submit.follow({ ...session, state }, block, signal)) {
+      await this.#send([session], state.tx.attempt + 1, moment, signal)
     }
   }
 
-  async missed(session: SessionRecord, block: Block): Promise<void> {
-    const reason = session.reason ?? 'the claim window closed'
+  async missed(session: SessionRecord, { block }: Moment): Promise<void> {
+    const why = session.reason === undefined ? '' : `: ${session.reason}`
+    const reason = `the claim window closed${why}`
     await this.#deps.book.finish(session, block.height, { outcome: 'claim-missed', reason })
   }
 
   async #send(
     sessions: readonly SessionRecord[],
     attempt: number,
-    windows: Windows,
-    block: Block,
+    { block, windows }: Moment,
     signal: AbortSignal,
   ): Promise<void> {
     const [first] = sessions
@@ -178,66 +169,84 @@ export class Claims {
   async #affordable(
     operator: Address,
     sessions: readonly SessionRecord[],
-    windows: Windows,
-    block: Block,
+    moment: Moment,
     signal: AbortSignal,
   ): Promise<SessionRecord[]> {
     const { chain } = this.#deps
-    const [balance, proof, tokenomics, open] = await Promise.all([
-      chain.balance(operator, signal),
+    const { txFee } = this.#options
+    const [balance, proof, tokenomics, outstanding] = await Promise.all([
+      chain.balance(operator, signal, moment.block.height),
       chain.proofParams(signal),
       chain.tokenomicsParams(signal),
-      this.#deps.sessions.open(),
+      this.#outstanding(operator, moment),
     ])
-    const proofCost = TX_FEE + fromCoin(proof.proofSubmissionFee)
-    const outstanding = open.filter(
-      ({ key, state }) =>
-        key.operator === operator && ['claiming', 'claimed', 'proving'].includes(state.at),
-    )
-    let reserved = proofCost * BigInt(outstanding.length)
+    const proofCost = upokt(txFee + fromCoin(proof.proofSubmissionFee))
+    /** Of a claim that no block has taken yet. */
+    const claimCost = txFee + proofCost
+    let reserved = 0n
+    for (const { at } of outstanding) reserved += at === 'claiming' ? claimCost : proofCost
     const chosen: SessionRecord[] = []
-    const byValue = sessions.map((session) => ({ session, value: claimValue(session) }))
-    byValue.sort((a, b) => (a.value < b.value ? 1 : a.value > b.value ? -1 : 0))
-    for (const { session, value } of byValue) {
-      const cost = TX_FEE + expectedProofCost(value, proofCost, proof)
-      if (supplierReward(value, tokenomics) <= cost) {
-        const reason = `a reward of ${supplierReward(value, tokenomics)} upokt does not cover ${cost} upokt of fees`
-        await this.#deps.book.finish(session, block.height, { outcome: 'unprofitable', reason })
-      } else if (balance > reserved + TX_FEE + proofCost) {
-        reserved += TX_FEE + proofCost
+    for (const session of [...sessions].sort(byValue)) {
+      const value = claimValue(session)
+      const reward = supplierReward(value, tokenomics)
+      const fees = txFee + expectedProofCost(value, proofCost, proof)
+      if (reward <= fees) {
+        await this.#unprofitable(session, reward, fees, moment)
+      } else if (balance > reserved + claimCost) {
+        reserved += claimCost
         chosen.push(session)
       } else {
-        await this.#unaffordable(
-          session,
-          balance,
-          upokt(reserved + TX_FEE + proofCost),
-          windows,
-          block,
-        )
+        await this.#unaffordable(session, balance, reserved + claimCost, moment)
       }
     }
     return chosen
   }
 
+  /**
+   * The states of the operator's sessions whose fees are still to be paid, as they are now: another
+   * decision may have been taken since `moment`.
+   */
+  async #outstanding(operator: Address, { open }: Moment) {
+    const own = open.filter(({ key }) => key.operator === operator)
+    const records = await Promise.all(own.map(({ key }) => this.#deps.sessions.get(key)))
+    return records.flatMap((record) =>
+      record !== undefined && OUTSTANDING.has(record.state.at) ? [record.state] : [],
+    )
+  }
+
+  async #unprofitable(
+    session: SessionRecord,
+    reward: Upokt,
+    fees: bigint,
+    { block }: Moment,
+  ): Promise<void> {
+    this.#deps.log.info({ ...facts(session), reward, fees }, 'claim not worth its fees')
+    const reason = 'the reward does not cover the fees'
+    await this.#deps.book.finish(session, block.height, { outcome: 'unprofitable', reason })
+  }
+
   async #unaffordable(
     session: SessionRecord,
     balance: Upokt,
-    needed: Upokt,
-    windows: Windows,
-    block: Block,
+    needed: bigint,
+    { block, windows }: Moment,
   ): Promise<void> {
-    const { key } = session
     const reason = `the operator holds ${balance} upokt, more than ${needed} upokt are needed for claim and proof`
-    if (block.height >= offset(windows.claimClose, -1)) {
-      await this.#deps.book.finish(session, block.height, { outcome: 'unaffordable', reason })
+    this.#deps.log.warn({ ...facts(session), reason }, 'claim waits for money')
+    if (block.height < offset(windows.claimClose, -1)) {
+      await this.#deps.sessions.put({ ...session, reason })
       return
     }
-    await this.#deps.sessions.put({ ...session, reason })
-    this.#deps.log.warn(
-      { sessionId: key.sessionId, supplier: key.operator, upokt: claimValue(session), reason },
-      'claim waits for money',
-    )
+    await this.#deps.book.finish(session, block.height, {
+      outcome: 'unaffordable',
+      reason: 'the operator could not pay for claim and proof',
+    })
   }
+}
+
+function facts(session: SessionRecord) {
+  const { sessionId, end, operator } = session.key
+  return { sessionId, sessionEnd: end, supplier: operator, upokt: claimValue(session) }
 }
 
 /** What proving is expected to cost: the whole at or above the threshold, else by its probability. */

@@ -3,8 +3,9 @@ import { SupplierError } from '../base/errors.ts'
 
 export const MINER_ERRORS = {
   SESSION_SEALED: 'The session is closed: its root is fixed and no relay can be added.',
-  SESSION_LATE: 'The session is past the height up to which its relays are served.',
   METER: 'What the application can still pay for is not known. Check the chain node.',
+  KEY_MISSING:
+    'Sessions of an operator are in the database, but its key is not configured: they can be neither claimed nor proven. Configure the key again.',
   PROOF_SELF_CHECK:
     'A proof of ours does not verify. The database may be damaged: keep it, and report this.',
 } as const

@@ -1,7 +1,8 @@
 /**
  * Who may still add to a session: relays come in until it is sealed, and recording and sealing
  * exclude each other. In memory only: after a restart the session's record says whether it is sealed.
- * Tests: test/miner/gate.ts.
+ * A session that was not opened here, or is forgotten, takes nothing: who still holds its record from
+ * before cannot bring it back. Tests: test/miner/gate.ts.
  */
 import { KeyedMutex } from '../base/queue.ts'
 import { type SessionKey, sessionKeyText } from '../store/sessions.ts'
@@ -27,10 +28,19 @@ export class Gate {
   readonly #doors = new Map<string, Door>()
   readonly #locks = new KeyedMutex()
 
+  /** Sessions that are kept in memory. */
+  get size(): number {
+    return this.#doors.size
+  }
+
+  /** Lets relays in, unless the session was sealed before. Only for one whose record is `serving`. */
+  open(key: SessionKey): void {
+    this.#door(key)
+  }
+
   /** @throws MinerError SESSION_SEALED */
   enter(key: SessionKey): Stay {
-    const door = this.#door(key)
-    if (door.sealed) throw sealed(key)
+    const door = this.#openDoor(key)
     door.inFlight++
     let inside = true
     return {
@@ -51,8 +61,7 @@ export class Gate {
    * the store groups them. @throws MinerError SESSION_SEALED
    */
   async record<T>(key: SessionKey, write: () => Promise<T>): Promise<T> {
-    const door = this.#door(key)
-    if (door.sealed) throw sealed(key)
+    const door = this.#openDoor(key)
     door.writers++
     try {
       return await write()
@@ -85,6 +94,12 @@ export class Gate {
   /** Forgets a finished session. */
   forget(key: SessionKey): void {
     this.#doors.delete(sessionKeyText(key))
+  }
+
+  #openDoor(key: SessionKey): Door {
+    const door = this.#doors.get(sessionKeyText(key))
+    if (door === undefined || door.sealed) throw sealed(key)
+    return door
   }
 
   #door(key: SessionKey): Door {

@@ -45,7 +45,7 @@ export interface IntakeDeps {
     get(key: SessionKey): Promise<SessionRecord | undefined>
     put(record: SessionRecord): Promise<void>
   }
-  readonly gate: Gate
+  readonly gate: Pick<Gate, 'open' | 'enter' | 'record'>
 }
 
 export class Intake {
@@ -57,6 +57,11 @@ export class Intake {
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps
+  }
+
+  /** Sessions and running requests that are kept in memory. */
+  get size(): number {
+    return this.#records.size + this.#running.size
   }
 
   /**
@@ -73,11 +78,11 @@ export class Intake {
     return await this.#locks.run(name, async () => {
       const record = (await this.#deps.sessions.get(key)) ?? (await this.#open(key, header, now))
       if (record.state.at !== 'serving') {
-        this.#deps.gate.markSealed(key)
         throw new MinerError('SESSION_SEALED', 'the session is sealed', {
           data: { sessionEnd: end },
         })
       }
+      this.#deps.gate.open(key)
       this.#records.set(name, record)
       return record
     })

@@ -11,11 +11,11 @@
  * Source: poktroll pkg/relayer/proxy/relay_meter.go. Tests: test/miner/meter.ts.
  */
 import { assert } from '../base/errors.ts'
-import { fromCoin, type Height, type Upokt } from '../base/units.ts'
+import { fromCoin, type Height } from '../base/units.ts'
 import type { Application } from '../protocol/gen/pocket/application/application.ts'
 import type { Params as SessionParams } from '../protocol/gen/pocket/session/session.ts'
 import type { Params as SharedParams } from '../protocol/gen/pocket/shared/shared.ts'
-import { meterLimit, relayCost } from '../protocol/rewards.ts'
+import { meterLimit } from '../protocol/rewards.ts'
 import { pendingSessions } from '../protocol/windows.ts'
 import { type SessionKey, type SessionRecord, sessionKeyText } from '../store/sessions.ts'
 import { MinerError } from './errors.ts'
@@ -29,9 +29,13 @@ export interface MeterDeps {
   readonly relays: { served(key: SessionKey): Promise<number> }
 }
 
+/**
+ * In fractions of an upokt, `computeUnitCostGranularity` of them in one: rounded down to whole upokt, a
+ * cheap relay would count for less than it is paid, and too many would be served.
+ */
 interface Account {
-  readonly limit: Upokt
-  readonly cost: Upokt
+  readonly limit: bigint
+  readonly cost: bigint
   used: bigint
 }
 
@@ -47,6 +51,11 @@ export class Meter {
 
   constructor(deps: MeterDeps) {
     this.#deps = deps
+  }
+
+  /** Sessions that are kept in memory. */
+  get size(): number {
+    return this.#accounts.size
   }
 
   /** Undefined when the application's share is used up. @throws MinerError METER (retryable) */
@@ -105,7 +114,9 @@ export class Meter {
       pendingSessions: pendingSessions(shared),
       ...(spend > 0n ? { spendLimit: spend } : {}),
     })
-    const cost = relayCost(session.computeUnitsPerRelay, session.price)
-    return { limit, cost, used: BigInt(served) * cost }
+    const { computeUnitsToTokensMultiplier: multiplier, computeUnitCostGranularity: granularity } =
+      session.price
+    const cost = session.computeUnitsPerRelay * multiplier
+    return { limit: limit * granularity, cost, used: BigInt(served) * cost }
   }
 }

@@ -1,22 +1,26 @@
 /**
  * The loop: a block, a plan, the actions. Nothing else in here decides anything.
  *
- * If the chain cannot answer, nothing is planned this block: no decision is taken on missing
- * parameters. An action that fails is logged and planned again at the next block. Only the newest
- * block is planned for: an older one could only ask for what is too late by now.
- * Tests: test/miner/miner.ts and test/e2e.
+ * If the chain cannot answer, nothing is planned for that session end this block: no decision is taken
+ * on missing parameters. Only the newest block is planned for: an older one could only ask for what is
+ * too late by now, so an action starts only while its block is the newest. One that is still at work
+ * when the next block comes holds up its own sessions and no others. What failed and may go well is
+ * tried again before the next block, what failed for good at the next block: a bug in the action of one
+ * session must not cost the others their windows.
+ * Tests: test/miner/miner.ts, test/miner/lifecycle.ts and test/e2e.
  */
-import { isAbort, unreachable } from '../base/errors.ts'
+import type { Clock } from '../base/clock.ts'
+import { SupplierError, unreachable } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { inParallel } from '../base/queue.ts'
-import type { Height } from '../base/units.ts'
+import { type Height, height, type Ms, ms } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
 import type { Params as SharedParams } from '../protocol/gen/pocket/shared/shared.ts'
 import { type Windows, windowsOf } from '../protocol/windows.ts'
-import type { SessionRecord } from '../store/sessions.ts'
+import { type SessionRecord, sessionKeyText } from '../store/sessions.ts'
 import type { Claims } from './claims.ts'
 import type { Gate } from './gate.ts'
-import { type Action, plan, type SessionView } from './plan.ts'
+import { type Action, type Moment, plan, type SessionView, sessionsOf } from './plan.ts'
 import type { Proofs } from './proofs.ts'
 import type { Settlements } from './settlements.ts'
 
@@ -27,26 +31,44 @@ export interface MinerDeps {
   }
   readonly chain: { sharedParams(at: Height, signal?: AbortSignal): Promise<SharedParams> }
   readonly sessions: { open(): Promise<SessionRecord[]> }
-  readonly gate: Gate
-  readonly claims: Claims
-  readonly proofs: Proofs
-  readonly settlements: Settlements
+  readonly gate: Pick<Gate, 'inFlight' | 'markSealed'>
+  readonly claims: Pick<Claims, 'seal' | 'claim' | 'confirm' | 'missed'>
+  readonly proofs: Pick<Proofs, 'prove' | 'confirm'>
+  readonly settlements: Pick<Settlements, 'settle'>
+  /** Without one, what failed is tried again at the next block only. */
+  readonly clock?: Pick<Clock, 'sleep'>
   readonly log: Log
 }
 
 export interface MinerOptions {
-  /** Actions of different sessions that run at the same time. */
+  /** Actions of one block that run at the same time. */
   readonly parallelMax: number
+  /** From a failure to the next try within the same block; doubled each time. */
+  readonly retryFirst: Ms
+  readonly retryMax: Ms
 }
 
-export const MINER_DEFAULTS: MinerOptions = { parallelMax: 16 }
+export const MINER_DEFAULTS: MinerOptions = {
+  parallelMax: 16,
+  retryFirst: ms(2_000),
+  retryMax: ms(15_000),
+}
 
-/** A seal leads to a claim in the same block; no other action leads to a next one. */
-const ROUNDS = 2
+/** What was done at one block. */
+interface Tick {
+  readonly block: Block
+  readonly signal: AbortSignal
+  /** By session: the state it was acted upon in, and whether that may be tried again. */
+  readonly acted: Map<string, { readonly at: string; readonly again: boolean }>
+  /** Something of the last round may go well when tried again. */
+  again: boolean
+}
 
 export class Miner {
   readonly #deps: MinerDeps
   readonly #options: MinerOptions
+  /** Sessions that an action is at work on. */
+  readonly #busy = new Set<string>()
   #planned: Height | undefined
 
   constructor(deps: MinerDeps, options: MinerOptions = MINER_DEFAULTS) {
@@ -54,7 +76,7 @@ export class Miner {
     this.#options = options
   }
 
-  /** The last height whose actions have all been carried out, well or not. */
+  /** The last height that was planned for and whose own actions have ended, well or not. */
   get planned(): Height | undefined {
     return this.#planned
   }
@@ -66,95 +88,184 @@ export class Miner {
     return open
   }
 
-  /** Ends with the signal, between two actions. */
+  /** Ends with the signal, when the actions at work have heard of it. */
   async run(signal: AbortSignal): Promise<void> {
-    for await (const block of this.#deps.blocks.follow(signal)) {
-      const head = this.#deps.blocks.head()
-      if (head !== undefined && block.height < head.height) continue
-      await this.#tick(block, signal)
-      signal.throwIfAborted()
-    }
-  }
-
-  async #tick(block: Block, signal: AbortSignal): Promise<void> {
+    const ticks = new Set<Promise<void>>()
     try {
-      for (let round = 1; round <= ROUNDS; round++) {
-        const views = await this.#views(signal)
-        const windows = new Map(views.map((view) => [view.record, view.windows]))
-        const actions = plan(block.height, views).filter(
-          ({ do: what }) => round === 1 || what === 'claim',
-        )
-        await inParallel(this.#options.parallelMax, actions, (action) =>
-          this.#carryOut(action, windows, block, signal),
-        )
-        if (!actions.some((action) => action.do === 'seal')) break
+      for await (const block of this.#newest(signal)) {
+        const tick = this.#tick(block, signal).finally(() => ticks.delete(tick))
+        ticks.add(tick)
       }
-    } catch (error) {
-      if (isAbort(error, signal)) throw error
-      this.#deps.log.warn({ height: block.height, err: error }, 'nothing planned at this height')
+    } finally {
+      await Promise.all(ticks)
     }
-    this.#planned = block.height
   }
 
-  async #views(signal: AbortSignal): Promise<SessionView[]> {
-    const records = await this.#deps.sessions.open()
-    const byEnd = new Map<Height, Windows>()
-    for (const { key } of records) {
-      if (byEnd.has(key.end)) continue
-      byEnd.set(key.end, windowsOf(key.end, await this.#deps.chain.sharedParams(key.end, signal)))
+  /** Blocks as they come; after a delay the newest, without those in between. */
+  async *#newest(signal: AbortSignal): AsyncGenerator<Block> {
+    for (let behind = true; behind; ) {
+      behind = false
+      for await (const block of this.#deps.blocks.follow(signal)) {
+        behind = this.#isOld(block)
+        if (behind) break
+        yield block
+      }
     }
-    return records.flatMap((record) => {
-      const windows = byEnd.get(record.key.end)
-      return windows === undefined
-        ? []
-        : [{ record, windows, inFlight: this.#deps.gate.inFlight(record.key) }]
-    })
   }
 
-  async #carryOut(
-    action: Action,
-    windows: ReadonlyMap<SessionRecord, Windows>,
-    block: Block,
-    signal: AbortSignal,
-  ): Promise<void> {
+  #isOld(block: Block): boolean {
+    const head = this.#deps.blocks.head()
+    return head !== undefined && head.height > block.height
+  }
+
+  /** Never rejects. */
+  async #tick(block: Block, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#deps
+    const { retryFirst, retryMax } = this.#options
+    const tick: Tick = { block, signal, acted: new Map(), again: false }
+    if (this.#busy.size > 0) {
+      const fields = { height: block.height, sessions: this.#busy.size }
+      log.warn(fields, 'actions of an earlier block are still at work')
+    }
     try {
-      await this.#act(action, windows, block, signal)
-    } catch (error) {
-      if (isAbort(error, signal)) throw error
-      this.#deps.log.warn(
-        { height: block.height, action: action.do, err: error },
-        'action failed, planned again at the next block',
-      )
+      for (let delay = retryFirst; ; delay = ms(Math.min(2 * delay, retryMax))) {
+        tick.again = false
+        for (const [name, { again }] of tick.acted) if (again) tick.acted.delete(name)
+        while (await this.#round(tick));
+        this.#planned = height(Math.max(this.#planned ?? 1, block.height))
+        if (!tick.again || clock === undefined) return
+        await clock.sleep(delay, signal)
+        if (this.#isOld(block)) return
+      }
+    } catch (err) {
+      if (!signal.aborted) log.error({ height: block.height, err }, 'planning failed')
     }
   }
 
-  async #act(
-    action: Action,
-    windows: ReadonlyMap<SessionRecord, Windows>,
-    block: Block,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** Plans and carries out. @returns whether that may have led to something to be done at once */
+  async #round(tick: Tick): Promise<boolean> {
+    const { block, acted } = tick
+    const { open, windows, views } = await this.#look(tick)
+    const due = views.filter(({ record }) => isDue(record, acted))
+    const actions = plan(block.height, due).filter((action) => mayFollow(action, acted))
+    let next = false
+    await inParallel(this.#options.parallelMax, actions, async (action) => {
+      const ends = windows.get(sessionsOf(action)[0]?.key.end ?? block.height)
+      if (ends === undefined || this.#isOld(block) || tick.signal.aborted) return
+      const done = await this.#carryOut(action, { block, windows: ends, open }, tick)
+      next ||= done && (action.do === 'seal' || action.do === 'confirm-claim')
+    })
+    tick.signal.throwIfAborted()
+    return next
+  }
+
+  /**
+   * All sessions in work, their windows, and a view of each but those that an action of an earlier
+   * block is at work on: what was read of them may be old by now.
+   */
+  async #look(tick: Tick): Promise<{
+    open: readonly SessionRecord[]
+    windows: ReadonlyMap<Height, Windows>
+    views: readonly SessionView[]
+  }> {
+    const busy = new Set(this.#busy)
+    let open: readonly SessionRecord[] = []
+    try {
+      open = await this.#deps.sessions.open()
+    } catch (error) {
+      this.#failed(error, tick, 'sessions not known, nothing planned')
+    }
+    const windows = await this.#windows(open, tick)
+    const views = open.flatMap((record) => {
+      const ends = windows.get(record.key.end)
+      if (ends === undefined || busy.has(sessionKeyText(record.key))) return []
+      return [{ record, windows: ends, inFlight: this.#deps.gate.inFlight(record.key) }]
+    })
+    return { open, windows, views }
+  }
+
+  /** By session end; without those whose parameters are not to be had. */
+  async #windows(records: readonly SessionRecord[], tick: Tick): Promise<Map<Height, Windows>> {
+    const windows = new Map<Height, Windows>()
+    const look = async (end: Height) => {
+      try {
+        windows.set(end, windowsOf(end, await this.#deps.chain.sharedParams(end, tick.signal)))
+      } catch (error) {
+        this.#failed(error, tick, 'windows not known, nothing planned', { sessionEnd: end })
+      }
+    }
+    await Promise.all([...new Set(records.map(({ key }) => key.end))].map(look))
+    return windows
+  }
+
+  /** @returns true if it went well */
+  async #carryOut(action: Action, moment: Moment, tick: Tick): Promise<boolean> {
+    const sessions = sessionsOf(action)
+    let failed = false
+    let again = false
+    for (const { key } of sessions) this.#busy.add(sessionKeyText(key))
+    try {
+      await this.#act(action, moment, tick.signal)
+    } catch (error) {
+      failed = true
+      again = this.#failed(error, tick, 'action failed', { action: action.do })
+    }
+    for (const { key, state } of sessions) {
+      this.#busy.delete(sessionKeyText(key))
+      tick.acted.set(sessionKeyText(key), { at: state.at, again })
+    }
+    return !failed
+  }
+
+  /** A bug of ours is loud, and tried again at the next block like everything else. */
+  #failed(
+    err: unknown,
+    tick: Tick,
+    message: string,
+    fields: Record<string, unknown> = {},
+  ): boolean {
+    if (tick.signal.aborted) return false
+    const known = err instanceof SupplierError
+    this.#deps.log[known ? 'warn' : 'error']({ height: tick.block.height, ...fields, err }, message)
+    const again = known && err.retryable
+    tick.again ||= again
+    return again
+  }
+
+  async #act(action: Action, moment: Moment, signal: AbortSignal): Promise<void> {
     const { claims, proofs, settlements } = this.#deps
-    const session = 'session' in action ? action.session : action.sessions[0]
-    const window = session === undefined ? undefined : windows.get(session)
-    if (session === undefined || window === undefined) return
     switch (action.do) {
       case 'seal':
-        return await claims.seal(session, action.cut, block)
+        return await claims.seal(action.session, action.cut, moment)
       case 'claim':
-        return await claims.claim(action.sessions, window, block, signal)
+        return await claims.claim(action.sessions, moment, signal)
       case 'confirm-claim':
-        return await claims.confirm(session, window, block, signal)
+        return await claims.confirm(action.session, moment, signal)
       case 'prove':
-        return await proofs.prove(action.sessions, window, block, signal)
+        return await proofs.prove(action.sessions, moment, signal)
       case 'confirm-proof':
-        return await proofs.confirm(session, window, block, signal)
+        return await proofs.confirm(action.session, moment, signal)
       case 'settle':
-        return await settlements.settle(session, window, block, signal)
+        return await settlements.settle(action.sessions, moment, signal)
       case 'abandon':
-        return await claims.missed(session, block)
+        return await claims.missed(action.session, moment)
       default:
         return unreachable(action)
     }
   }
+}
+
+/** Not acted upon at this block yet, or in another state since. */
+function isDue({ key, state }: SessionRecord, acted: Tick['acted']): boolean {
+  const before = acted.get(sessionKeyText(key))
+  return before === undefined || before.at !== state.at
+}
+
+/** A seal leads to a claim and a claim seen to a proof; nothing else follows in the same block. */
+function mayFollow(action: Action, acted: Tick['acted']): boolean {
+  if (action.do === 'claim' || action.do === 'prove') return true
+  return sessionsOf(action).every(({ key, state }) => {
+    const before = acted.get(sessionKeyText(key))
+    return before === undefined || before.at === state.at
+  })
 }

@@ -10,6 +10,7 @@
  */
 import { unreachable } from '../base/errors.ts'
 import { type Height, height, offset } from '../base/units.ts'
+import type { Block } from '../chain/blocks.ts'
 import type { Windows } from '../protocol/windows.ts'
 import type { SessionRecord } from '../store/sessions.ts'
 
@@ -21,6 +22,16 @@ export interface SessionView {
   readonly inFlight: number
 }
 
+/** When an action is carried out. */
+export interface Moment {
+  /** The newest block: what the chain is asked for is asked of the state at its height. */
+  readonly block: Block
+  /** Of the action's sessions, which all have the same end. */
+  readonly windows: Windows
+  /** Every session in work, as it was when the action was planned. */
+  readonly open: readonly SessionRecord[]
+}
+
 export type Action =
   /** Stop inserting, fix the root. `cut`: cancel the relays that are still running. */
   | { readonly do: 'seal'; readonly session: SessionRecord; readonly cut: boolean }
@@ -30,8 +41,8 @@ export type Action =
   /** Prove what the chain asks for; sessions of one operator and one session end. */
   | { readonly do: 'prove'; readonly sessions: readonly SessionRecord[] }
   | { readonly do: 'confirm-proof'; readonly session: SessionRecord }
-  /** Read how the chain settled, book it, drop the relays. */
-  | { readonly do: 'settle'; readonly session: SessionRecord }
+  /** Read how the chain settled, book it, drop the relays; sessions of one session end. */
+  | { readonly do: 'settle'; readonly sessions: readonly SessionRecord[] }
   | { readonly do: 'abandon'; readonly session: SessionRecord; readonly because: 'claim-missed' }
 
 /** When a session is sealed: from `first` on if no relay of it is running, at `last` in any case. */
@@ -52,18 +63,25 @@ export function plan(now: Height, sessions: readonly SessionView[]): Action[] {
   const actions: Action[] = []
   const claims: SessionRecord[] = []
   const proofs: SessionRecord[] = []
+  const settlements: SessionRecord[] = []
   for (const view of sessions) {
     const next = step(now, view)
     if (next === 'claim') claims.push(view.record)
     else if (next === 'prove') proofs.push(view.record)
+    else if (next === 'settle') settlements.push(view.record)
     else if (next !== undefined) actions.push(next)
   }
-  for (const group of batches(claims)) actions.push({ do: 'claim', sessions: group })
-  for (const group of batches(proofs)) actions.push({ do: 'prove', sessions: group })
+  for (const group of groups(claims, byTransaction)) actions.push({ do: 'claim', sessions: group })
+  for (const group of groups(proofs, byTransaction)) actions.push({ do: 'prove', sessions: group })
+  for (const group of groups(settlements, byEnd)) actions.push({ do: 'settle', sessions: group })
   return actions
 }
 
-function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | undefined {
+export function sessionsOf(action: Action): readonly SessionRecord[] {
+  return 'session' in action ? [action.session] : action.sessions
+}
+
+function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | 'settle' | undefined {
   const { record: session, windows } = view
   const { state } = session
   switch (state.at) {
@@ -76,19 +94,18 @@ function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | unde
       if (now < windows.claimClose) return 'claim'
       return { do: 'abandon', session, because: 'claim-missed' }
     case 'claiming':
-      return { do: 'confirm-claim', session }
+      // Once settled a claim is gone from the chain's state, whether or not it was ever there.
+      return now >= windows.settlement ? 'settle' : { do: 'confirm-claim', session }
     case 'claimed':
     case 'unproven':
       // What needed no proof is looked at again until the window closes: the chain asks with the
       // parameters of the settlement's height, which governance may have changed.
-      if (now >= windows.settlement) return { do: 'settle', session }
+      if (now >= windows.settlement) return 'settle'
       return now >= proveFrom(windows) && now < windows.proofClose ? 'prove' : undefined
     case 'proving':
-      return now >= windows.settlement
-        ? { do: 'settle', session }
-        : { do: 'confirm-proof', session }
+      return now >= windows.settlement ? 'settle' : { do: 'confirm-proof', session }
     case 'proven':
-      return now >= windows.settlement ? { do: 'settle', session } : undefined
+      return now >= windows.settlement ? 'settle' : undefined
     case 'done':
       return undefined
     default:
@@ -97,11 +114,24 @@ function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | unde
 }
 
 /** One transaction carries the messages of one operator for one session end. */
-function batches(sessions: readonly SessionRecord[]): SessionRecord[][] {
+function byTransaction({ key }: SessionRecord): string {
+  return `${key.operator} ${key.end}`
+}
+
+/** What ends together settles together: one block is read for all of them. */
+function byEnd({ key }: SessionRecord): string {
+  return String(key.end)
+}
+
+function groups(
+  sessions: readonly SessionRecord[],
+  nameOf: (session: SessionRecord) => string,
+): SessionRecord[][] {
   const groups = new Map<string, SessionRecord[]>()
   for (const session of sessions) {
-    const name = `${session.key.operator} ${session.key.end}`
-    groups.set(name, [...(groups.get(name) ?? []), session])
+    const group = groups.get(nameOf(session))
+    if (group === undefined) groups.set(nameOf(session), [session])
+    else group.push(session)
   }
   return [...groups.values()]
 }

@@ -7,6 +7,7 @@
  * Source: poktroll x/proof/keeper, pkg/relayer/session/proof.go. Tests: test/miner/proofs.ts, test/e2e.
  */
 import { equal } from '../base/bytes.ts'
+import { errorText, SupplierError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Address, Height } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
@@ -20,14 +21,15 @@ import {
 } from '../protocol/gen/pocket/proof/proof.ts'
 import { leafPath, relayHash } from '../protocol/relay.ts'
 import { isApplicable, proofPath, proofRequirement } from '../protocol/rewards.ts'
-import type { Windows } from '../protocol/windows.ts'
 import { foldClosest, type Leaf } from '../smst/fold.ts'
 import { encodeProof } from '../smst/gob.ts'
 import { compactProof, verifyProof } from '../smst/proof.ts'
-import type { SessionKey, SessionRecord } from '../store/sessions.ts'
-import { claimValue, requireRoot } from './book.ts'
+import type { SessionKey, SessionRecord, Submission } from '../store/sessions.ts'
+import type { Item } from './batch.ts'
+import { byValue, claimValue, requireRoot } from './book.ts'
 import { MinerError } from './errors.ts'
-import { type Item, progress, type Submit } from './submit.ts'
+import type { Moment } from './plan.ts'
+import type { Submit } from './submit.ts'
 
 export interface ProofsDeps {
   readonly chain: {
@@ -45,13 +47,15 @@ export interface ProofsDeps {
     leaves(key: SessionKey): AsyncIterable<Leaf>
     relay(key: SessionKey, path: Uint8Array): Promise<Uint8Array | undefined>
   }
-  readonly signer: (operator: Address) => Signer
-  readonly submit: Submit
+  /** Undefined for an operator whose key is not configured (any more). */
+  readonly signer: (operator: Address) => Signer | undefined
+  readonly submit: Pick<Submit, 'sendAll' | 'follow'>
   readonly log: Log
 }
 
 /** A proof judged invalid is made and sent once more: the same bytes would only cost the fee again. */
 const INVALID_ATTEMPTS_MAX = 2
+const JUDGED_INVALID = 'the chain judged the proof invalid'
 
 export class Proofs {
   readonly #deps: ProofsDeps
@@ -60,75 +64,59 @@ export class Proofs {
     this.#deps = deps
   }
 
-  /** @param sessions claimed ones of one operator and one session end */
+  /**
+   * The dearest first, in case the money does not reach. A session that cannot be proven does not hold
+   * up the others. @param sessions claimed ones of one operator and one session end
+   * @throws the first retryable error, when everything else is sent
+   */
   async prove(
     sessions: readonly SessionRecord[],
-    windows: Windows,
-    block: Block,
+    moment: Moment,
     signal: AbortSignal,
     attempt = 1,
   ): Promise<void> {
-    const seed = await this.#deps.blocks.at(windows.seed, signal)
-    const params = await this.#deps.chain.proofParams(signal)
+    const { block, windows } = moment
+    const [seed, params] = await Promise.all([
+      this.#deps.blocks.at(windows.seed, signal),
+      this.#deps.chain.proofParams(signal),
+    ])
     const items: Item[] = []
-    for (const session of sessions) {
-      const message = await this.#messageFor(session, params, seed, block, signal)
-      if (message !== undefined) items.push({ session, message })
+    const failures: SupplierError[] = []
+    for (const session of [...sessions].sort(byValue)) {
+      try {
+        const message = await this.#messageFor(session, params, seed, block, signal)
+        if (message !== undefined) items.push({ session, message })
+      } catch (error) {
+        signal.throwIfAborted()
+        if (error instanceof SupplierError && error.retryable) failures.push(error)
+        else await this.#unprovable(session, errorText(error), error)
+      }
     }
     const [first] = items
-    if (first === undefined) return
-    await this.#deps.submit.sendAll(
-      this.#deps.signer(first.session.key.operator),
-      items,
-      {
-        block,
-        timeoutHeight: windows.proofClose,
-        attempt,
-        next: (tx, session) => ({ at: 'proving', root: requireRoot(session), tx }),
-      },
-      signal,
-    )
+    if (first !== undefined) {
+      const next = (tx: Submission, session: SessionRecord) =>
+        ({ at: 'proving', root: requireRoot(session), tx }) as const
+      const options = { block, timeoutHeight: windows.proofClose, attempt, next }
+      const signer = this.#deps.signer(first.session.key.operator)
+      await this.#deps.submit.sendAll(signer, items, options, signal)
+    }
+    if (failures[0] !== undefined) throw failures[0]
   }
 
-  async confirm(
-    session: SessionRecord,
-    windows: Windows,
-    block: Block,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async confirm(session: SessionRecord, moment: Moment, signal: AbortSignal): Promise<void> {
     const { state, key } = session
+    const { block, windows } = moment
     if (state.at !== 'proving') return
     const claim = await this.#deps.chain.claim(key.sessionId, key.operator, signal, block.height)
     if (claim === undefined) return
-    const { reason: _, ...record } = session
-    if (claim.proofValidationStatus === ClaimProofStatus.VALIDATED) {
-      await this.#deps.sessions.put({
-        ...record,
-        state: { at: 'proven', root: state.root },
-        since: block.height,
-      })
-      this.#deps.log.info(
-        { sessionId: key.sessionId, sessionEnd: key.end, height: block.height },
-        'proof validated',
-      )
-      return
-    }
+    if (claim.proofValidationStatus === ClaimProofStatus.VALIDATED)
+      return await this.#proven(session, state.root, block)
     const invalid = claim.proofValidationStatus === ClaimProofStatus.INVALID
-    if (invalid)
-      this.#deps.log.error(
-        { sessionId: key.sessionId, upokt: claimValue(session) },
-        'the chain judged a proof invalid',
-      )
+    if (invalid) await this.#unprovable(session, JUDGED_INVALID)
     if (invalid && state.tx.attempt >= INVALID_ATTEMPTS_MAX) return
     if (block.height >= windows.proofClose) return
-    const failed = invalid || (await this.#deps.submit.hasFailed(state.tx, signal))
-    const next = failed ? 'renew' : progress(state.tx, block)
-    if (next === 'resend') {
-      const tx = await this.#deps.submit.resend(session, state.tx, signal)
-      await this.#deps.sessions.put({ ...session, state: { ...state, tx } })
-    } else if (next === 'renew') {
-      await this.prove([session], windows, block, signal, state.tx.attempt + 1)
-    }
+    if (invalid || (await this.#deps.submit.follow({ ...session, state }, block, signal)))
+      await this.prove([session], moment, signal, state.tx.attempt + 1)
   }
 
   /** The proof if the chain asks for one; a session that needs none is written down as such. */
@@ -139,45 +127,60 @@ export class Proofs {
     block: Block,
     signal: AbortSignal,
   ): Promise<Any | undefined> {
-    const { key, state } = session
+    const { key } = session
     const claim = await this.#deps.chain.claim(key.sessionId, key.operator, signal, block.height)
     const root = requireRoot(session)
     if (claim === undefined || !equal(claim.rootHash, root)) {
-      this.#deps.log.error(
-        { sessionId: key.sessionId, upokt: claimValue(session) },
-        'the claim on the chain is not ours any more',
-      )
+      await this.#unprovable(session, 'the claim on the chain is not ours any more')
+      return undefined
+    }
+    // A crash left this session out of what it knew to be sent.
+    if (claim.proofValidationStatus === ClaimProofStatus.VALIDATED) {
+      await this.#proven(session, root, block)
       return undefined
     }
     const requirement = proofRequirement(claim, claimValue(session), params, seed.hash)
     if (requirement === 'not-required') {
-      if (state.at !== 'unproven') {
-        const { reason: _, ...record } = session
-        await this.#deps.sessions.put({
-          ...record,
-          state: { at: 'unproven', root },
-          since: block.height,
-        })
-        this.#deps.log.info({ sessionId: key.sessionId, sessionEnd: key.end }, 'no proof asked for')
-      }
+      await this.#unproven(session, root, block)
       return undefined
     }
-    try {
-      const proof = await this.#build(session, root, seed)
-      this.#deps.log.info(
-        { sessionId: key.sessionId, sessionEnd: key.end, reason: requirement, bytes: proof.length },
-        'proof made',
-      )
-      return submitProofMessage(key.operator, session.header, proof)
-    } catch (error) {
-      if (!(error instanceof MinerError)) throw error
-      this.#deps.log.error(
-        { sessionId: key.sessionId, upokt: claimValue(session), err: error },
-        'no proof can be made',
-      )
-      await this.#deps.sessions.put({ ...session, reason: error.message })
-      return undefined
-    }
+    const proof = await this.#build(session, root, seed)
+    this.#deps.log.info(
+      { sessionId: key.sessionId, sessionEnd: key.end, reason: requirement, bytes: proof.length },
+      'proof made',
+    )
+    return submitProofMessage(key.operator, session.header, proof)
+  }
+
+  async #proven(session: SessionRecord, root: Uint8Array, block: Block): Promise<void> {
+    const { reason: _, ...record } = session
+    await this.#deps.sessions.put({
+      ...record,
+      state: { at: 'proven', root },
+      since: block.height,
+    })
+    const { sessionId, end } = session.key
+    this.#deps.log.info({ sessionId, sessionEnd: end, height: block.height }, 'proof validated')
+  }
+
+  async #unproven(session: SessionRecord, root: Uint8Array, block: Block): Promise<void> {
+    if (session.state.at === 'unproven') return
+    const { reason: _, ...record } = session
+    await this.#deps.sessions.put({
+      ...record,
+      state: { at: 'unproven', root },
+      since: block.height,
+    })
+    const { sessionId, end } = session.key
+    this.#deps.log.info({ sessionId, sessionEnd: end }, 'no proof asked for')
+  }
+
+  /** Keeps the reason: the settlement's loss is explained with it. */
+  async #unprovable(session: SessionRecord, reason: string, err?: unknown): Promise<void> {
+    const { sessionId, end } = session.key
+    const fields = { sessionId, sessionEnd: end, upokt: claimValue(session), reason }
+    this.#deps.log.error({ ...fields, ...(err === undefined ? {} : { err }) }, 'claim not proven')
+    if (session.reason !== reason) await this.#deps.sessions.put({ ...session, reason })
   }
 
   /** Go gob of the closest proof. @throws MinerError PROOF_SELF_CHECK */

@@ -1,5 +1,4 @@
 /** The miner's parts, wired. */
-import { assert } from '../base/errors.ts'
 import type { Address } from '../base/units.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { Book } from '../miner/book.ts'
@@ -29,14 +28,7 @@ export function buildMiner(frame: Frame, chain: ChainParts, store: Store): Miner
   const gate = new Gate()
   const intake = new Intake({ chain: cached, relays, sessions, gate })
   const meter = new Meter({ chain: cached, relays })
-  const signer = (operator: Address): Signer => {
-    const found = frame.signers.get(operator)
-    assert(
-      found !== undefined,
-      `a session of ${operator} is in the database, but its key is not configured`,
-    )
-    return found
-  }
+  const signer = (operator: Address): Signer | undefined => frame.signers.get(operator)
   const book = new Book({
     store,
     forget: (key) => {
@@ -58,6 +50,7 @@ export function buildMiner(frame: Frame, chain: ChainParts, store: Store): Miner
     claims,
     proofs,
     settlements,
+    clock: frame.deps.clock,
     log,
   })
   return { miner, intake, meter, gate }

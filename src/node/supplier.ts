@@ -27,15 +27,24 @@ import { buildInference } from './inference.ts'
 import { buildMiner, type MinerParts } from './miner.ts'
 import { buildRelay, type RelayParts } from './relay.ts'
 import { buildReport, healthOf } from './report.ts'
+import { stakeProblems, stakesOf } from './stakes.ts'
 
 export const NODE_ERRORS = {
   WRONG_CHAIN: 'The node belongs to another chain. Check chain.id and chain.rpc.',
   CHAIN_ABSENT: 'No node gave a block. Check chain.rpc, and that the node has caught up.',
+  PORT: 'Something else listens there. Stop it, or set another address and port.',
   STORE_LOST:
     'The chain knows claims of this operator, but the database is empty. Put the right dataDir back: without the relays these claims cannot be proven.',
 } as const
 
 export class NodeError extends SupplierError<keyof typeof NODE_ERRORS> {}
+
+export interface SupplierOptions {
+  /** False: no engine, no relay port; what was served before is still claimed, proven and settled. */
+  readonly serve: boolean
+}
+
+export const SUPPLIER_DEFAULTS: SupplierOptions = { serve: true }
 
 export interface SupplierDeps {
   readonly clock: Clock
@@ -58,6 +67,7 @@ export interface Frame {
   readonly signers: ReadonlyMap<Address, Signer>
   readonly deps: SupplierDeps
   readonly life: Lifetime
+  readonly options: SupplierOptions
   /** A value of `clock.monotonic()`. */
   readonly startedAt: Ms
 }
@@ -70,13 +80,20 @@ export interface Parts {
   readonly relay: RelayParts
 }
 
+interface Started {
+  readonly parts: Parts
+  readonly relayPort: number | undefined
+  readonly adminUrl: string
+}
+
 export class Supplier implements AsyncDisposable {
   readonly #life: Lifetime
   readonly parts: Parts
-  readonly relayPort: number
+  /** Undefined when it doesn't serve. */
+  readonly relayPort: number | undefined
   readonly adminUrl: string
 
-  private constructor(life: Lifetime, parts: Parts, relayPort: number, adminUrl: string) {
+  private constructor(life: Lifetime, { parts, relayPort, adminUrl }: Started) {
     this.#life = life
     this.parts = parts
     this.relayPort = relayPort
@@ -85,22 +102,24 @@ export class Supplier implements AsyncDisposable {
 
   /**
    * Starts everything; the relay port opens last. What was opened is closed again if a step fails.
-   * @throws StoreError LOCKED and others, NodeError, InferenceError
+   * @throws StoreError LOCKED and others, NodeError, InferenceError, `signal.reason`
    */
   static async start(
     config: Config,
     signers: readonly Signer[],
     deps: SupplierDeps,
     signal?: AbortSignal,
+    options: SupplierOptions = SUPPLIER_DEFAULTS,
   ): Promise<Supplier> {
+    signal?.throwIfAborted()
     const life = new Lifetime()
     const cancel = () => void life.stop(signal?.reason).catch(() => {})
     signal?.addEventListener('abort', cancel, { once: true })
     const byAddress = new Map(signers.map((signer) => [signer.address, signer]))
     const startedAt = deps.clock.monotonic()
-    const frame: Frame = { config, signers: byAddress, deps, life, startedAt }
+    const frame: Frame = { config, signers: byAddress, deps, life, options, startedAt }
     try {
-      return await start(frame, (parts, port, url) => new Supplier(life, parts, port, url))
+      return new Supplier(life, await start(frame))
     } catch (error) {
       await life.stop(error).catch(() => {})
       throw error
@@ -129,16 +148,12 @@ export class Supplier implements AsyncDisposable {
   }
 }
 
-async function start(
-  frame: Frame,
-  make: (parts: Parts, port: number, adminUrl: string) => Supplier,
-): Promise<Supplier> {
-  const { config, deps, life } = frame
+async function start(frame: Frame): Promise<Started> {
+  const { config, deps, life, options } = frame
   const { log, clock } = deps
   await ownerOnlyFolder(config.dataDir)
-  const store = life.own(await openStore(join(config.dataDir, 'db'), { log, clock }), (open) =>
-    open.close(),
-  )
+  const store = await openStore(join(config.dataDir, 'db'), { log, clock })
+  life.own(store, (open) => open.close())
   const chain = buildChain(frame)
   const head = await firstBlock(frame, chain)
   await refuseLostStore(frame, chain, store)
@@ -146,21 +161,56 @@ async function start(
   const open = await miner.miner.recover()
   const inference = life.own(await buildInference(frame), (part) => part.stop())
   life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
-  await inference.start(life.signal)
+  if (options.serve) {
+    await warnOfStakes(frame, chain)
+    await inference.start(life.signal)
+  }
+  life.signal.throwIfAborted()
   const relay = buildRelay(frame, chain, miner, inference)
   const parts: Parts = { chain, store, miner, inference, relay }
   const admin = new Admin(
     {
-      health: () => healthOf(parts, clock),
+      health: () => healthOf(frame, parts),
       report: (signal) => buildReport(frame, parts, signal),
       randomBytes: deps.randomBytes,
+      log: log.child({ component: 'admin' }),
     },
     { ...config.admin.listen, runFile: join(config.dataDir, 'run.json'), pid: deps.pid },
   )
-  const adminUrl = await life.own(admin, (part) => part.stop()).listen()
-  const port = await life.own(relay.server, (part) => part.stop()).listen()
-  log.info({ height: head.height, sessions: open.length, curve: deps.curve.kind }, 'supplier ready')
-  return make(parts, port, adminUrl)
+  life.own(admin, (part) => part.stop())
+  const adminUrl = await listening('admin.listen', config.admin.listen, () => admin.listen())
+  const relayPort = options.serve ? await openRelayPort(frame, relay) : undefined
+  const { kind: curve } = deps.curve
+  log.info(
+    { height: head.height, sessions: open.length, curve, serve: options.serve },
+    'supplier ready',
+  )
+  return { parts, relayPort, adminUrl }
+}
+
+async function openRelayPort({ config, life }: Frame, { server }: RelayParts): Promise<number> {
+  life.own(server, (part) => part.stop())
+  return await listening('relay.listen', config.relay.listen, () => server.listen())
+}
+
+/** @throws NodeError PORT instead of what the system says */
+async function listening<T>(
+  setting: string,
+  { host, port }: { host: string; port: number },
+  listen: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await listen()
+  } catch (cause) {
+    const known = cause instanceof Error && 'syscall' in cause
+    if (!known) throw cause
+    throw new NodeError('PORT', `cannot listen on ${host}:${port} (${setting})`, { cause })
+  }
+}
+
+async function warnOfStakes(frame: Frame, chain: ChainParts): Promise<void> {
+  const problems = stakeProblems(frame, await stakesOf(frame, chain, frame.life.signal))
+  for (const problem of problems) frame.deps.log.warn({ problem }, 'nothing can be earned yet')
 }
 
 /** A loop that ends by itself is a bug of ours or a disk that is gone: the daemon must not limp on. */

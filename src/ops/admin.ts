@@ -9,16 +9,18 @@
 import { readFile, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { request } from 'undici'
+import { Client } from 'undici'
 import { z } from 'zod'
 import { equalConstantTime, hex, utf8 } from '../base/bytes.ts'
 import { SupplierError } from '../base/errors.ts'
 import { writeFileAtomic } from '../base/files.ts'
-import type { Report } from './report.ts'
+import type { Log } from '../base/log.ts'
+import { type Report, readReport } from './report.ts'
 
 export const OPS_ERRORS = {
   NOT_RUNNING: 'No daemon runs on this data folder.',
-  STATUS_UNREADABLE: 'The daemon does not answer as expected. Is it another version?',
+  STATUS_UNREADABLE:
+    'The daemon does not answer as expected: it hangs, or it is of another version. Its log says more.',
 } as const
 
 export class OpsError extends SupplierError<keyof typeof OPS_ERRORS> {}
@@ -28,6 +30,7 @@ export interface AdminDeps {
   readonly health: () => readonly string[]
   readonly report: (signal: AbortSignal) => Promise<Report>
   readonly randomBytes: (length: number) => Uint8Array
+  readonly log: Log
 }
 
 export interface AdminOptions {
@@ -52,12 +55,12 @@ export class Admin {
     this.#options = options
     this.#token = hex(deps.randomBytes(32))
     this.#server = createServer({ maxHeaderSize: 8 * 1024 }, (incoming, response) => {
-      this.#answer(incoming, response).catch(() => response.destroy())
+      this.#answer(incoming, response).catch((err: unknown) => this.#fail(response, err))
     })
     this.#server.maxConnections = 64
   }
 
-  /** @returns the base URL */
+  /** @returns the base URL @throws the system's error, of a port in use for one */
   async listen(): Promise<string> {
     const { host, port, runFile, pid } = this.#options
     await new Promise<void>((resolve, reject) => {
@@ -67,6 +70,7 @@ export class Admin {
         resolve()
       })
     })
+    this.#server.on('error', (err) => this.#deps.log.warn({ err }, 'admin port in trouble'))
     const bound = (this.#server.address() as AddressInfo).port
     const url = `http://${host.includes(':') ? `[${host}]` : host}:${bound}`
     const run: RunFile = { pid, url, token: this.#token }
@@ -100,31 +104,54 @@ export class Admin {
     response.once('close', () => gone.abort())
     send(response, 200, await this.#deps.report(gone.signal))
   }
+
+  #fail(response: ServerResponse, err: unknown): void {
+    if (response.destroyed) return
+    this.#deps.log.warn({ err }, 'status not known')
+    if (response.headersSent) response.destroy()
+    else send(response, 500, { error: 'the report could not be made; see the log' })
+  }
 }
+
+/** The largest report: a table of all open sessions. */
+const REPORT_BYTES_MAX = 32 * 1024 * 1024
 
 /**
  * Asks the daemon of a data folder for its report.
- * @throws OpsError NOT_RUNNING, STATUS_UNREADABLE
+ * @throws OpsError NOT_RUNNING (nobody is there, or somebody else), STATUS_UNREADABLE; `signal.reason`
  */
 export async function askDaemon(runFile: string, signal: AbortSignal): Promise<Report> {
-  const run = await readRunFile(runFile)
+  const { url, token } = await readRunFile(runFile)
+  const client = new Client(url, { maxResponseSize: REPORT_BYTES_MAX })
   try {
-    const { statusCode, body } = await request(`${run.url}/status`, {
-      headers: { authorization: `Bearer ${run.token}` },
+    const headers = { authorization: `Bearer ${token}` }
+    const { statusCode, body } = await client.request({
+      method: 'GET',
+      path: '/status',
+      headers,
       signal,
     })
-    const report = await body.json()
-    if (statusCode === 200) return report as Report
+    const text = await body.text()
+    if (FOREIGN.has(statusCode))
+      throw new OpsError('NOT_RUNNING', `another program answers at ${url}`)
+    const report = statusCode === 200 ? readReport(JSON.parse(text)) : undefined
+    if (report !== undefined) return report
+    throw new OpsError('STATUS_UNREADABLE', `the daemon at ${url} answers with ${statusCode}`)
   } catch (cause) {
     signal.throwIfAborted()
+    if (cause instanceof OpsError) throw cause
     const refused = cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
-    if (refused) throw new OpsError('NOT_RUNNING', `no daemon answers at ${run.url}`, { cause })
-    throw new OpsError('STATUS_UNREADABLE', `the daemon at ${run.url} does not answer`, { cause })
+    if (refused) throw new OpsError('NOT_RUNNING', `no daemon answers at ${url}`, { cause })
+    throw new OpsError('STATUS_UNREADABLE', `the daemon at ${url} does not answer`, { cause })
+  } finally {
+    await client.destroy()
   }
-  throw new OpsError('STATUS_UNREADABLE', `the daemon at ${run.url} refused`)
 }
 
-/** @throws OpsError NOT_RUNNING */
+/** A daemon that was killed leaves its run file, and another program may have got its port. */
+const FOREIGN = new Set([401, 403, 404, 405])
+
+/** @throws OpsError NOT_RUNNING if it is not there or not whole */
 export async function readRunFile(path: string): Promise<RunFile> {
   try {
     return RunFileSchema.parse(JSON.parse(await readFile(path, 'utf8')))

@@ -1,60 +1,105 @@
 /**
- * What a supplier is doing, as data first and text second. `/status` and `status --json` give the
- * data; people get `reportText`. Amounts and counts that may be large are strings.
- * Tests: test/ops/report.ts.
+ * What a supplier is doing, as data: `/status` and `status --json` give it as it is, people get it as
+ * text (text.ts). Amounts are strings, since readers of JSON round large numbers. Fields are added and
+ * never renamed: scripts rely on them. Tests: test/ops/report.ts.
  */
-import { formatPokt, type Height, type Upokt, upokt } from '../base/units.ts'
+import { z } from 'zod'
 import type { LedgerTotals } from '../store/ledger.ts'
 import type { SessionRecord } from '../store/sessions.ts'
 
-export interface SessionReport {
-  readonly sessionId: string
-  readonly service: string
-  readonly supplier: string
-  readonly sessionEnd: number
-  readonly state: string
-  readonly since: number
-  readonly served: number
-  readonly reason?: string
-}
+const upokt = z.string().regex(/^\d+$/)
+const count = z.number().min(0)
 
-export interface Report {
-  readonly version: string
-  readonly pid: number
-  readonly uptimeSeconds: number
-  readonly chain: { readonly id: string; readonly height: number; readonly planned: number }
-  readonly suppliers: readonly { readonly operator: string; readonly balanceUpokt: string }[]
-  readonly relays: Readonly<Record<string, number>> & { readonly inFlight: number }
-  readonly engines: readonly {
-    readonly services: readonly string[]
-    readonly kind: string
-    readonly model: string
-    readonly device: string
-    readonly state: string
-    readonly slots: number
-    readonly active: number
-    readonly queued: number
-    readonly tokensPerSecond: number
-  }[]
-  readonly sessions: readonly SessionReport[]
-  readonly earnings: EarningsReport
+const SessionSchema = z.object({
+  sessionId: z.string(),
+  service: z.string(),
+  supplier: z.string(),
+  sessionEnd: count,
+  /** Of the record in the database: serving, sealed, claiming, claimed, proving, proven, unproven. */
+  state: z.string(),
+  /** The height at which it got into this state. */
+  since: count,
+  /** Relays that were answered. */
+  served: count,
+  /** Why it is where it is, if that is not the usual course. */
+  reason: z.string().optional(),
+})
+
+const SupplierSchema = z.object({
+  operator: z.string(),
+  /** Null: no node says. */
+  balanceUpokt: upokt.nullable(),
+  /** Null: no node says. Not staked: `0`. */
+  stake: z
+    .object({
+      upokt,
+      /** Served now, or from the next session on. */
+      services: z.array(z.string()),
+      /** The end of the last session that it serves. */
+      unstakingAt: count.nullable(),
+    })
+    .nullable(),
+})
+
+const EngineSchema = z.object({
+  services: z.array(z.string()),
+  kind: z.string(),
+  model: z.string(),
+  device: z.string(),
+  state: z.string(),
+  slots: count,
+  active: count,
+  queued: count,
+  tokensPerSecond: count,
+})
+
+const EarningsSchema = z.object({
+  /** That have ended, well or not. */
+  sessions: count,
+  served: count,
+  claimedUpokt: upokt,
+  settledUpokt: upokt,
+  rewardsUpokt: upokt,
+  lostUpokt: upokt,
+  losses: z.array(
+    z.object({ outcome: z.string(), reason: z.string(), sessions: count, lostUpokt: upokt }),
+  ),
+})
+
+const ReportSchema = z.object({
+  version: z.string(),
+  pid: count,
+  uptimeSeconds: count,
+  /** False for `start --settle`: nothing new is served. */
+  serving: z.boolean(),
+  /** Why it cannot earn now, as sentences; none: it can. */
+  problems: z.array(z.string()),
+  chain: z.object({
+    id: z.string(),
+    /** Of the last block; 0 before the first. */
+    height: count,
+    /** The last height whose actions have been carried out. */
+    planned: count,
+  }),
+  suppliers: z.array(SupplierSchema),
+  /** Since the start of the daemon, by outcome; `inFlight`: now. */
+  relays: z.intersection(z.object({ inFlight: count }), z.record(z.string(), count)),
+  engines: z.array(EngineSchema),
+  sessions: z.array(SessionSchema),
+  earnings: EarningsSchema,
   /** Which library checks signatures: `native`, or the slower `wasm`. */
-  readonly curve: string
-}
+  curve: z.string(),
+})
 
-export interface EarningsReport {
-  readonly sessions: number
-  readonly served: number
-  readonly claimedUpokt: string
-  readonly settledUpokt: string
-  readonly rewardsUpokt: string
-  readonly lostUpokt: string
-  readonly losses: readonly {
-    readonly outcome: string
-    readonly reason: string
-    readonly sessions: number
-    readonly lostUpokt: string
-  }[]
+type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T
+export type Report = Frozen<z.output<typeof ReportSchema>>
+export type SessionReport = Frozen<z.output<typeof SessionSchema>>
+export type SupplierReport = Frozen<z.output<typeof SupplierSchema>>
+export type EarningsReport = Frozen<z.output<typeof EarningsSchema>>
+
+/** What another process said; fields that a newer version has are kept. Undefined: not a report. */
+export function readReport(value: unknown): Report | undefined {
+  return ReportSchema.safeParse(value).success ? (value as Report) : undefined
 }
 
 export function sessionReport(record: SessionRecord, served: number): SessionReport {
@@ -86,82 +131,4 @@ export function earningsReport(totals: LedgerTotals): EarningsReport {
       lostUpokt: String(lost),
     })),
   }
-}
-
-/** For a person: what runs, what waits for pay, what was earned and what was lost, with the reason. */
-export function reportText(report: Report): string {
-  const { chain, relays } = report
-  const lines = [
-    `pokt-supplier ${report.version}, process ${report.pid}, up ${duration(report.uptimeSeconds)}`,
-    `chain      ${chain.id} at height ${chain.height}`,
-  ]
-  for (const { operator, balanceUpokt } of report.suppliers) {
-    lines.push(`supplier   ${operator}  ${pokt(balanceUpokt)}`)
-  }
-  for (const engine of report.engines) {
-    const speed =
-      engine.tokensPerSecond > 0 ? `, ${engine.tokensPerSecond.toFixed(0)} tokens/s` : ''
-    lines.push(
-      `engine     ${engine.services.join(', ')}: ${engine.model} on ${engine.kind} (${engine.device}), ${engine.state}, ${engine.active} of ${engine.slots} slots, ${engine.queued} waiting${speed}`,
-    )
-  }
-  const counts = Object.entries(relays).map(
-    ([name, count]) => `${count} ${name === 'inFlight' ? 'running' : name}`,
-  )
-  lines.push(
-    `relays     ${counts.join(', ')}`,
-    '',
-    ...sessionLines(report.sessions),
-    '',
-    ...earningsLines(report.earnings),
-  )
-  return lines.join('\n')
-}
-
-export function sessionLines(sessions: readonly SessionReport[]): string[] {
-  if (sessions.length === 0) return ['sessions   none in work']
-  return [
-    'sessions   end height   service               state      relays  since   reason',
-    ...sessions.map((session) =>
-      [
-        `           ${String(session.sessionEnd).padEnd(12)}`,
-        session.service.padEnd(21),
-        session.state.padEnd(10),
-        String(session.served).padStart(6),
-        ` ${String(session.since).padEnd(7)}`,
-        session.reason ?? '',
-      ]
-        .join(' ')
-        .trimEnd(),
-    ),
-  ]
-}
-
-export function earningsLines(earnings: EarningsReport): string[] {
-  const lines = [
-    `earnings   ${earnings.sessions} sessions ended, ${earnings.served} relays, ${pokt(earnings.settledUpokt)} settled, ${pokt(earnings.rewardsUpokt)} to owner and shareholders`,
-  ]
-  if (earnings.lostUpokt !== '0') lines.push(`lost       ${pokt(earnings.lostUpokt)}`)
-  for (const { outcome, reason, sessions, lostUpokt } of earnings.losses) {
-    lines.push(`           ${pokt(lostUpokt)} in ${sessions} sessions, ${outcome}: ${reason}`)
-  }
-  return lines
-}
-
-function pokt(text: string): string {
-  return formatPokt(upokt(text) as Upokt)
-}
-
-function duration(seconds: number): string {
-  const days = Math.floor(seconds / 86_400)
-  const hours = Math.floor((seconds % 86_400) / 3_600)
-  const minutes = Math.floor((seconds % 3_600) / 60)
-  if (days > 0) return `${days} d ${hours} h`
-  if (hours > 0) return `${hours} h ${minutes} min`
-  return minutes > 0 ? `${minutes} min` : `${Math.floor(seconds)} s`
-}
-
-/** 0 while nothing is known yet. */
-export function heightOrZero(at: Height | undefined): number {
-  return at ?? 0
 }

@@ -4,29 +4,32 @@
  *
  * A matching session id proves nothing about the other header fields, so all five are compared: a
  * relay with a foreign field in our tree would fail its proof on the chain.
- * Heights: windows by the parameters at the session's END; the session itself as of its START.
- * Source: poktroll pkg/relayer/relay_authenticator/relay_verifier.go. Tests: test/relay/authorize.ts.
+ * Nobody who invents sessions or applications makes us ask the chain without end: heights are
+ * compared with the grid before a session is asked for, what was refused is remembered for the height,
+ * and applications that never sent a good relay share a number of questions at each height.
+ * Heights: grid and windows by the parameters at the session's END, for a running session by those of
+ * now, which are the same; the session itself as of its START.
+ * Source: poktroll pkg/relayer/relay_authenticator/relay_verifier.go. Tests: test/relay/authorize.ts,
+ * test/relay/tampering.ts, test/relay/delegations.ts.
  */
-import { sha256 } from '../base/bytes.ts'
-import { isAbort, SupplierError } from '../base/errors.ts'
+import { BaseError, isAbort, SupplierError } from '../base/errors.ts'
 import { LruMap } from '../base/queue.ts'
-import { type Address, type Height, height, offset } from '../base/units.ts'
+import { type Address, type Height, height } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
 import type { Signer } from '../keys/keyring.ts'
 import type { Session } from '../protocol/gen/pocket/session/session.ts'
 import type { Params as SharedParams } from '../protocol/gen/pocket/shared/shared.ts'
 import {
   decodeRelayRequest,
-  encodeRelayRequest,
   type RelayRequest,
   requestSignableHash,
   type SessionHeader,
   validateRequest,
 } from '../protocol/relay.ts'
-import { firstDifference, gridAt } from '../protocol/session.ts'
+import { firstDifference, type Grid, gridAt } from '../protocol/session.ts'
 import { windowsOf } from '../protocol/windows.ts'
 import { RelayError } from './errors.ts'
-import type { RingKeys } from './ringkeys.ts'
+import { type RingKeys, replayKeyOf, ringOf } from './ringkeys.ts'
 
 declare const authorized: unique symbol
 
@@ -37,7 +40,7 @@ export interface AuthorizedRelay {
   /** The chain's own header of the session, equal to the request's. */
   readonly header: SessionHeader
   readonly signer: Signer
-  /** sha256 of the request's canonical bytes: a re-ordered copy of it is the same request. */
+  /** 32 bytes, the same for a copy of the request whose fields or ring members are in another order. */
   readonly replayKey: Uint8Array
   /** The latest height when it was checked. */
   readonly now: Height
@@ -52,25 +55,42 @@ export interface AuthorizeDeps {
     sharedParams(at: Height, signal?: AbortSignal): Promise<SharedParams>
     session(app: string, serviceId: string, at: Height, signal?: AbortSignal): Promise<Session>
   }
-  readonly rings: RingKeys
+  readonly rings: Pick<RingKeys, 'requireMembers' | 'requireSignature'>
   readonly signers: ReadonlyMap<Address, Signer>
   readonly services: ReadonlySet<string>
-  /** Bounds the wait for a session that starts with the next block. */
+  /** Bounds the wait for a session that starts with the next block. @throws BaseError DEADLINE */
   readonly deadline: (
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<Block>,
   ) => Promise<Block>
 }
 
-/** Sessions that the chain refused at the present height, so that asking again costs nothing. */
-const REFUSED_MAX = 10_000
+export interface AuthorizeOptions {
+  /** Sessions of applications without a good relay so far that the chain is asked for at one height. */
+  readonly strangersMax: number
+  /** Applications with a good relay, and refused sessions, that are remembered. */
+  readonly rememberedMax: number
+}
+
+export const AUTHORIZE_DEFAULTS: AuthorizeOptions = { strangersMax: 256, rememberedMax: 10_000 }
+
+/** Sessions before the present one that may still be in their grace period, whatever it was set to. */
+const PAST_SESSIONS = 2
 
 export class Authorizer {
   readonly #deps: AuthorizeDeps
-  readonly #refused = new LruMap<string, { height: Height; error: RelayError }>(REFUSED_MAX)
+  readonly #options: AuthorizeOptions
+  /** Sessions that the chain refused at a height, so that asking again costs nothing. */
+  readonly #refused: LruMap<string, { height: Height; error: RelayError }>
+  readonly #known: LruMap<string, true>
+  /** The sessions of strangers asked for at `height`. */
+  #asked: { readonly height: Height; readonly names: Set<string> } | undefined
 
-  constructor(deps: AuthorizeDeps) {
+  constructor(deps: AuthorizeDeps, options: AuthorizeOptions = AUTHORIZE_DEFAULTS) {
     this.#deps = deps
+    this.#options = options
+    this.#refused = new LruMap(options.rememberedMax)
+    this.#known = new LruMap(options.rememberedMax)
   }
 
   /** @throws RelayError UNDECODABLE */
@@ -85,26 +105,27 @@ export class Authorizer {
   /** @throws RelayError, or `signal.reason` */
   async authorize(request: RelayRequest, signal: AbortSignal): Promise<AuthorizedRelay> {
     const { header, signer } = this.#ours(request)
+    const ring = ringOf(request)
+    const { rings } = this.#deps
     try {
       const now = await this.#inTime(header, signal)
       const session = await this.#session(header, now, signal)
-      this.#compare(header, session, signer.address)
-      await this.#deps.rings.check(request, header, requestSignableHash(request), now, signal)
-      const replayKey = sha256(encodeRelayRequest(request))
-      return {
-        request,
-        header: session.header ?? header,
-        signer,
-        replayKey,
-        now,
-      } as AuthorizedRelay
+      const own = this.#compare(header, session, signer.address)
+      await rings.requireMembers(ring, own, now, signal)
+      signal.throwIfAborted()
+      const message = requestSignableHash(request)
+      rings.requireSignature(message, ring)
+      this.#known.set(own.applicationAddress, true)
+      const replayKey = replayKeyOf(message, ring)
+      return { request, header: own, signer, replayKey, now } as AuthorizedRelay
     } catch (error) {
-      if (error instanceof RelayError || isAbort(error, signal)) throw error
-      const cause =
-        error instanceof SupplierError
-          ? { cause: error, retryable: error.retryable }
-          : { cause: error }
-      throw new RelayError('CHAIN_SILENT', 'the relay cannot be checked now', cause)
+      // Whatever is not an error of a lower floor is a bug of ours, and not made to look like one.
+      if (error instanceof RelayError || !(error instanceof SupplierError)) throw error
+      if (isAbort(error, signal)) throw error
+      throw new RelayError('CHAIN_SILENT', 'the relay cannot be checked now', {
+        cause: error,
+        retryable: error.retryable,
+      })
     }
   }
 
@@ -128,37 +149,54 @@ export class Authorizer {
     return { header, signer }
   }
 
-  /** Plausible heights, and a session that is still served. Gives back the height it was judged at. */
+  /**
+   * A session of the grid that is running or in its grace period. Gives back the height it was judged
+   * at. The chain is asked for parameters of heights near the present one only.
+   */
   async #inTime(header: SessionHeader, signal: AbortSignal): Promise<Height> {
     const head = this.#deps.blocks.head()
     if (head === undefined)
       throw new RelayError('CHAIN_SILENT', 'no block has been seen yet', { retryable: true })
-    let now = head.height
     const start = plausible(header.sessionStartBlockHeight)
     const end = plausible(header.sessionEndBlockHeight)
-    if (start === now + 1) {
-      // Gateways see the first block of a session before we do, and punish a refusal for long.
-      now = (await this.#deps.deadline(signal, (bound) => this.#deps.blocks.waitFor(start, bound)))
-        .height
-    }
-    const params = await this.#deps.chain.sharedParams(now, signal)
-    const blocks = Number(params.numBlocksPerSession)
-    if (start > now || end > now + blocks)
-      throw mismatch(`no session runs from ${start} to ${end} at ${now}`)
-    if (end < now) {
-      const grace = Number(params.gracePeriodEndOffsetBlocks)
-      // Far past ends are refused before the chain is asked for parameters at a height of theirs.
-      const { graceEnd } =
-        end < now - grace - blocks * 2
-          ? { graceEnd: end }
-          : windowsOf(end, await this.#deps.chain.sharedParams(end, signal))
-      if (now > graceEnd)
-        throw new RelayError('EXPIRED', `session expired, expecting: ${end}, got: ${now}.`)
-    }
-    const grid = gridAt(start, await this.#deps.chain.sharedParams(start, signal))
+    const now = start === head.height + 1 ? await this.#reach(start, signal) : head.height
+    const grid = end < now ? await this.#ended(end, now, signal) : await this.#running(now, signal)
     if (grid.start !== start || grid.end !== end)
-      throw mismatch(`no session runs from ${start} to ${end}`)
+      throw mismatch(`no session runs from ${start} to ${end} at ${now}`)
     return now
+  }
+
+  /** Gateways see the first block of a session before we do, and punish a refusal for long. */
+  async #reach(start: Height, signal: AbortSignal): Promise<Height> {
+    const { blocks, deadline } = this.#deps
+    try {
+      return (await deadline(signal, (bound) => blocks.waitFor(start, bound))).height
+    } catch (cause) {
+      if (!(cause instanceof BaseError) || cause.code !== 'DEADLINE') throw cause
+      throw new RelayError('SESSION_MISMATCH', `the session starts at ${start}, not yet there`, {
+        cause,
+        retryable: true,
+      })
+    }
+  }
+
+  async #running(now: Height, signal: AbortSignal): Promise<Grid> {
+    return gridAt(now, await this.#deps.chain.sharedParams(now, signal))
+  }
+
+  async #ended(end: Height, now: Height, signal: AbortSignal): Promise<Grid> {
+    const { chain } = this.#deps
+    const expired = () =>
+      new RelayError('EXPIRED', `session expired, expecting: ${end}, got: ${now}.`)
+    const { gracePeriodEndOffsetBlocks, numBlocksPerSession } = await chain.sharedParams(
+      now,
+      signal,
+    )
+    const past = gracePeriodEndOffsetBlocks + numBlocksPerSession * BigInt(PAST_SESSIONS)
+    if (BigInt(now - end) > past) throw expired()
+    const params = await chain.sharedParams(end, signal)
+    if (now > windowsOf(end, params).graceEnd) throw expired()
+    return gridAt(end, params)
   }
 
   async #session(header: SessionHeader, now: Height, signal: AbortSignal): Promise<Session> {
@@ -167,6 +205,7 @@ export class Authorizer {
     const name = `${applicationAddress} ${serviceId} ${start}`
     const before = this.#refused.get(name)
     if (before?.height === now) throw before.error
+    if (this.#known.get(applicationAddress) === undefined) this.#countStranger(name, now)
     try {
       return await this.#deps.chain.session(applicationAddress, serviceId, start, signal)
     } catch (cause) {
@@ -180,7 +219,22 @@ export class Authorizer {
     }
   }
 
-  #compare(header: SessionHeader, session: Session, operator: Address): void {
+  /** A session is counted once a height: the chain floor remembers the answer. @throws RelayError REFUSED */
+  #countStranger(name: string, now: Height): void {
+    if (this.#asked === undefined || this.#asked.height < now)
+      this.#asked = { height: now, names: new Set() }
+    const { names } = this.#asked
+    if (names.has(name)) return
+    if (names.size >= this.#options.strangersMax) {
+      throw new RelayError('REFUSED', 'too many unknown applications at this height', {
+        retryable: true,
+      })
+    }
+    names.add(name)
+  }
+
+  /** The chain's own header, which is equal to the request's. */
+  #compare(header: SessionHeader, session: Session, operator: Address): SessionHeader {
     if (session.header === undefined) throw mismatch('the chain gave no header')
     const field = firstDifference(header, session.header)
     if (field === 'session_id') {
@@ -192,6 +246,7 @@ export class Authorizer {
     if (!session.suppliers.some((supplier) => supplier.operatorAddress === operator)) {
       throw new RelayError('NOT_IN_SESSION', `supplier ${operator}`)
     }
+    return session.header
   }
 }
 
@@ -203,5 +258,5 @@ function mismatch(message: string): RelayError {
 function plausible(value: bigint): Height {
   if (value < 1n || value > BigInt(Number.MAX_SAFE_INTEGER))
     throw mismatch('implausible session heights')
-  return offset(height(value), 0)
+  return height(value)
 }

@@ -3,7 +3,7 @@
  *
  * `WIRE` gives the registered codespace, code and constant text that gateways know for each of our
  * codes. Texts avoid the phrases by which gateways recognise broken connections.
- * Source: poktroll pkg/relayer/proxy/errors.go, relay_authenticator/errors.go. Tests: test/relay/respond.ts.
+ * Source: poktroll pkg/relayer/proxy/errors.go, relay_authenticator/errors.go. Tests: test/relay/errors.ts.
  */
 import { SupplierError } from '../base/errors.ts'
 import type { RelayMinerError } from '../protocol/relay.ts'
@@ -26,7 +26,8 @@ export const RELAY_ERRORS = {
     'The chain does not give this session. Is the application staked for the service?',
   CHAIN_SILENT: 'The chain node does not answer, so the relay cannot be checked.',
   OVERSERVICED: "The application's stake does not pay for another relay in this session.",
-  REFUSED: 'The machine cannot answer in time: busy, yielding to its owner, or stopping.',
+  REFUSED:
+    'The machine cannot answer in time: busy, yielding to its owner, stopping, or asked by too many strangers.',
   ENGINE: 'The inference engine failed.',
   LATE: 'The answer was not ready in time.',
 } as const

@@ -6,15 +6,21 @@
  *   not authorised, replayed, late          unsigned error reply, nothing mined
  *   the application's share is used up      signed inner 429, code 7, not mined
  *   refused by us, or too large to claim    signed inner 429 / 413, code 10, not mined
+ *   (refused too: the chain does not say what the relay is worth)
  *   an answer, or a fault of the request    signed, mined if its hash is under the target
  *   the engine failed or was too slow       signed inner 502 / 504, code 5 / 10, not mined
+ *   the disk failed, or the session was     the same
+ *   sealed while the relay was running
  * So a signed answer without `relay_miner_error` is exactly what a claim counts.
- * Tests: test/relay/handler.ts and test/e2e.
+ * Tests: test/relay/handler.ts, test/relay/interruptions.ts,
+ * test/relay/replays.ts and test/e2e.
  */
+import { following } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
-import { isAbort, SupplierError } from '../base/errors.ts'
+import { SupplierError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { type Ms, ms } from '../base/units.ts'
+import { ChainError } from '../chain/errors.ts'
 import type { InferenceAnswer } from '../inference/inference.ts'
 import type { Intake } from '../miner/intake.ts'
 import type { Meter } from '../miner/meter.ts'
@@ -27,9 +33,9 @@ import { errorReply, type InnerAnswer, innerError, signedResponse } from './resp
 
 export interface HandlerDeps {
   readonly clock: Clock
-  readonly authorizer: Authorizer
-  readonly intake: Intake
-  readonly meter: Meter
+  readonly authorizer: Pick<Authorizer, 'decode' | 'authorize'>
+  readonly intake: Pick<Intake, 'admit' | 'enter' | 'record'>
+  readonly meter: Pick<Meter, 'reserve'>
   readonly inference: {
     answer(
       serviceId: string,
@@ -89,17 +95,21 @@ export class RelayHandler {
    * @throws only `signal.reason`: the client is gone and nobody waits for an answer
    */
   async handle(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const deadline = ms(this.#deps.clock.monotonic() + this.#options.requestTimeout)
     let request: RelayRequest | undefined
+    let relay: AuthorizedRelay | undefined
     try {
       request = this.#deps.authorizer.decode(bytes)
-      const relay = await this.#deps.authorizer.authorize(request, signal)
-      return encodeRelayResponse(await this.#serve(relay, bytes.length, signal))
+      relay = await this.#deps.authorizer.authorize(request, signal)
+      return encodeRelayResponse(await this.#serve(relay, bytes.length, deadline, signal))
     } catch (error) {
       if (signal.aborted) {
         this.#counts.gone++
         throw signal.reason
       }
-      const refusal = error instanceof RelayError ? error : this.#unexpected(error)
+      const refusal = this.#refusal(error)
+      if (relay !== undefined && !isUnsigned(refusal))
+        return encodeRelayResponse(this.#broken(relay, refusal))
       this.#counts.rejected++
       this.#deps.log.debug(
         { code: refusal.code, service: request?.meta?.sessionHeader?.serviceId },
@@ -109,33 +119,35 @@ export class RelayHandler {
     }
   }
 
-  async #serve(relay: AuthorizedRelay, size: number, signal: AbortSignal): Promise<RelayResponse> {
+  async #serve(
+    relay: AuthorizedRelay,
+    size: number,
+    deadline: Ms,
+    signal: AbortSignal,
+  ): Promise<RelayResponse> {
     const { intake, meter } = this.#deps
-    const session = await this.#admit(relay)
-    const stay = await intake.enter(session, relay.replayKey).catch((error: unknown) => {
-      throw sessionError(error)
-    })
+    if (this.#draining)
+      return this.#refuse(relay, innerError(429, 'the supplier is stopping', 'stopping', 30))
+    if (size > this.#options.minedRequestMax) return this.#tooLarge(relay)
+    const session = await intake.admit(relay.header, relay.signer.address, relay.now)
+    const stay = await intake.enter(session, relay.replayKey)
     if (stay === undefined) throw new RelayError('REPLAYED', 'this request was answered before')
     try {
-      if (size > this.#options.minedRequestMax) return this.#tooLarge(relay)
       const reservation = await meter.reserve(session, signal)
       if (reservation === undefined) {
-        const answer = innerError(
-          429,
-          'the session limit of the application is reached',
-          'session_limit',
-        )
+        const text = 'the session limit of the application is reached'
+        const answer = innerError(429, text, 'session_limit')
         return this.#unmined(relay, 'overserviced', 'OVERSERVICED', answer)
       }
       try {
-        const response = await this.#run(relay, session, AbortSignal.any([signal, stay.signal]))
+        using cut = following(signal, stay.signal)
+        const response = await this.#run(relay, session, deadline, cut.signal)
         if (response.relayMinerError === undefined) reservation.settle()
         return response
       } finally {
         reservation.refund()
       }
     } catch (error) {
-      if (signal.aborted) throw signal.reason
       if (stay.signal.aborted) return this.#cutOff(relay)
       throw error
     } finally {
@@ -146,18 +158,16 @@ export class RelayHandler {
   async #run(
     relay: AuthorizedRelay,
     session: SessionRecord,
+    deadline: Ms,
     signal: AbortSignal,
   ): Promise<RelayResponse> {
     const { clock, intake, inference, log } = this.#deps
     const { header, request, signer, replayKey } = relay
-    if (this.#draining)
-      return this.#refuse(relay, innerError(429, 'the supplier is stopping', 'stopping', 30))
     const started = clock.monotonic()
-    const deadline = ms(started + this.#options.requestTimeout)
     const inner = innerRequest(request.payload)
     const answer: InferenceAnswer =
       inner === undefined
-        ? innerError(400, 'the relay does not carry an HTTP request', 'bad_request')
+        ? innerError(400, 'the payload of the relay is not a request', 'bad_request')
         : await inference.answer(header.serviceId, inner, { signal, deadline })
     signal.throwIfAborted()
     if (answer.refused === true) return this.#refuse(relay, answer)
@@ -183,14 +193,6 @@ export class RelayHandler {
     return response
   }
 
-  async #admit(relay: AuthorizedRelay): Promise<SessionRecord> {
-    try {
-      return await this.#deps.intake.admit(relay.header, relay.signer.address, relay.now)
-    } catch (error) {
-      throw sessionError(error)
-    }
-  }
-
   #tooLarge(relay: AuthorizedRelay): RelayResponse {
     const text = `the relay is larger than ${this.#options.minedRequestMax} bytes and could not be proven`
     return this.#refuse(relay, innerError(413, text, 'request_too_large'))
@@ -210,6 +212,16 @@ export class RelayHandler {
     )
   }
 
+  /** An authorised relay gets a signature: gateways shut out for long who answers without one. */
+  #broken(relay: AuthorizedRelay, refusal: RelayError): RelayResponse {
+    if (refusal.code === 'CHAIN_SILENT') {
+      const text = 'the supplier cannot take the relay at the moment'
+      return this.#refuse(relay, innerError(429, text, 'unavailable', 5))
+    }
+    const answer = innerError(502, 'the relay could not be completed', 'internal_error')
+    return this.#unmined(relay, 'failed', 'ENGINE', answer)
+  }
+
   #unmined(
     relay: AuthorizedRelay,
     outcome: Outcome,
@@ -220,19 +232,25 @@ export class RelayHandler {
     return signedResponse(relay.signer, relay.header, answer, wireError(code, ''))
   }
 
-  /** A fault of ours or of the disk: the relay is refused, nothing of it is mined. */
-  #unexpected(error: unknown): RelayError {
-    if (!isAbort(error, undefined)) this.#deps.log.error({ err: error }, 'relay failed')
-    const retryable = error instanceof SupplierError && error.retryable
-    return new RelayError('ENGINE', 'the relay could not be completed', { cause: error, retryable })
+  /** Errors of lower floors in our words; what the operator may have to mend is told in the log. */
+  #refusal(error: unknown): RelayError {
+    if (error instanceof RelayError) return error
+    const { log } = this.#deps
+    const code = error instanceof SupplierError ? error.code : undefined
+    if (code === 'SESSION_SEALED')
+      return new RelayError('EXPIRED', 'session expired: it takes no more relays', { cause: error })
+    if (code === 'METER' || error instanceof ChainError) {
+      log.warn({ err: error }, 'relay refused, the chain does not answer')
+      return new RelayError('CHAIN_SILENT', 'the relay cannot be taken now', { cause: error })
+    }
+    log.error({ err: error }, 'relay failed')
+    return new RelayError('ENGINE', 'the relay could not be completed', { cause: error })
   }
 }
 
-function sessionError(error: unknown): unknown {
-  const sealed = error instanceof SupplierError && error.code === 'SESSION_SEALED'
-  return sealed
-    ? new RelayError('EXPIRED', 'session expired: it takes no more relays', { cause: error })
-    : error
+/** Of an authorised relay: one that is not to be answered at all, here or again. */
+function isUnsigned({ code }: RelayError): boolean {
+  return code === 'REPLAYED' || code === 'EXPIRED'
 }
 
 function innerRequest(payload: Uint8Array): HttpRequest | undefined {

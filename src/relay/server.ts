@@ -1,12 +1,14 @@
 /**
  * The port that gateways call: node:http, because a relay may be a GET with a body, which frameworks
- * drop. Any method on any path; never dispatched on either. Everything has a limit, and what is cut
- * off by one costs the sender its connection, not us a request. Tests: test/relay/server.ts.
+ * drop. Any method on any path; never dispatched on either, but for HEAD, whose answer has no body and
+ * cannot carry a relay's. Everything has a limit, and what is cut off by one costs the sender its
+ * connection, not us a request. Tests: test/relay/server.ts, test/relay/hostile.ts, test/relay/drain.ts.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
+import { withDeadline } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
 import { RelayError } from './errors.ts'
 import { errorReply } from './respond.ts'
@@ -25,10 +27,16 @@ export interface RelayServerOptions {
   /** 0: any free port. */
   readonly port: number
   readonly bodyMax: number
+  /** Bodies of all requests together that are in memory. */
+  readonly bodiesMax: number
+  /** Connections, and requests at a time: one connection may send many at once. */
   readonly connectionsMax: number
   /** For all headers of one request, and then for the whole request to arrive. */
   readonly headersTimeout: Ms
   readonly receiveTimeout: Ms
+  /** For the gateway to take the answer. */
+  readonly sendTimeout: Ms
+  /** Longer than gateways keep an idle connection (90 s): who closes first loses no request. */
   readonly keepAlive: Ms
   /** How long running relays may go on after `stop`. */
   readonly drainMax: Ms
@@ -38,35 +46,56 @@ export const RELAY_SERVER_DEFAULTS: RelayServerOptions = {
   host: '0.0.0.0',
   port: 8545,
   bodyMax: 20 * 1024 * 1024,
+  bodiesMax: 256 * 1024 * 1024,
   connectionsMax: 10_000,
   headersTimeout: ms(10_000),
   receiveTimeout: ms(30_000),
-  keepAlive: ms(60_000),
+  sendTimeout: ms(60_000),
+  keepAlive: ms(120_000),
   drainMax: ms(30_000),
 }
 
 const HEADER_BYTES_MAX = 32 * 1024
+/** How exactly Node keeps the timeouts of what arrives: it looks this often in each of them. */
+const CHECKS = 10
+
+/** One request, from its headers to the last byte of its answer. */
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** Aborts when the connection is gone, or at the end of the drain. */
+  readonly controller: AbortController
+  /** Bytes of the body in memory. */
+  held: number
+}
 
 export class RelayServer {
   readonly #deps: RelayServerDeps
   readonly #options: RelayServerOptions
   readonly #server: Server
-  readonly #running = new Set<AbortController>()
+  readonly #running = new Set<Exchange>()
+  #held = 0
   #idle: (() => void) | undefined
+  #stopped: Promise<void> | undefined
 
   constructor(deps: RelayServerDeps, options: RelayServerOptions = RELAY_SERVER_DEFAULTS) {
+    const { headersTimeout, receiveTimeout, keepAlive, connectionsMax } = options
     this.#deps = deps
     this.#options = options
     this.#server = createServer(
-      { maxHeaderSize: HEADER_BYTES_MAX, keepAlive: true },
+      {
+        maxHeaderSize: HEADER_BYTES_MAX,
+        keepAlive: true,
+        connectionsCheckingInterval: Math.ceil(Math.min(headersTimeout, receiveTimeout) / CHECKS),
+      },
       (request, response) => {
         void this.#serve(request, response)
       },
     )
-    this.#server.maxConnections = options.connectionsMax
-    this.#server.headersTimeout = options.headersTimeout
-    this.#server.requestTimeout = options.receiveTimeout
-    this.#server.keepAliveTimeout = options.keepAlive
+    this.#server.maxConnections = connectionsMax
+    this.#server.headersTimeout = headersTimeout
+    this.#server.requestTimeout = receiveTimeout
+    this.#server.keepAliveTimeout = keepAlive
   }
 
   /** @returns the port, which differs from the option when that was 0 */
@@ -79,6 +108,7 @@ export class RelayServer {
         resolve()
       })
     })
+    this.#server.on('error', (err) => this.#deps.log.warn({ err }, 'relay port in trouble'))
     const bound = (this.#server.address() as AddressInfo).port
     this.#deps.log.info({ host, port: bound }, 'relay port open')
     return bound
@@ -89,7 +119,12 @@ export class RelayServer {
   }
 
   /** Takes no new connection, lets running relays end, cancels what is left at the limit. Idempotent. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
     this.#deps.handler.drain()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeIdleConnections()
@@ -103,7 +138,7 @@ export class RelayServer {
         this.#deps.clock.sleep(this.#options.drainMax, emptied.signal).catch(() => {}),
       ])
       emptied.abort()
-      for (const controller of this.#running)
+      for (const { controller } of this.#running)
         controller.abort(new RelayError('REFUSED', 'stopping'))
     }
     this.#server.closeAllConnections()
@@ -111,55 +146,106 @@ export class RelayServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request
+    if (this.#running.size >= this.#options.connectionsMax) {
+      socket.destroy()
+      return
+    }
     const controller = new AbortController()
-    this.#running.add(controller)
-    response.once('close', () => {
-      if (!response.writableFinished)
-        controller.abort(new RelayError('REFUSED', 'the client is gone'))
-    })
+    const exchange: Exchange = { request, response, controller, held: 0 }
+    this.#running.add(exchange)
+    // Not the response's own event: the answer to a request sent ahead has no connection yet.
+    const gone = () => controller.abort(new RelayError('REFUSED', 'the client is gone'))
+    socket.setMaxListeners(0).once('close', gone)
     try {
-      const body = await readBody(request, this.#options.bodyMax)
-      const answer =
-        body === undefined
-          ? errorReply(
-              new RelayError('TOO_LARGE', `more than ${this.#options.bodyMax} bytes`),
-              undefined,
-            )
-          : await this.#deps.handler.handle(body, controller.signal)
-      await this.#reply(response, answer, body === undefined)
+      const body = await this.#read(exchange)
+      const answer = await this.#answer(request, body, controller.signal)
+      const isLast = body === undefined || this.#stopped !== undefined
+      await this.#reply(exchange, answer, isLast)
     } catch (error) {
       if (!controller.signal.aborted) this.#deps.log.debug({ err: error }, 'connection lost')
-      response.destroy()
+      socket.destroy()
     } finally {
-      this.#running.delete(controller)
+      socket.off('close', gone)
+      this.#hold(exchange, -exchange.held)
+      this.#running.delete(exchange)
       if (this.#running.size === 0) this.#idle?.()
     }
   }
 
-  #reply(response: ServerResponse, bytes: Uint8Array, close: boolean): Promise<void> {
+  async #answer(
+    { method }: IncomingMessage,
+    body: Uint8Array | undefined,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    if (body === undefined) {
+      const limit = `more than ${this.#options.bodyMax} bytes`
+      return errorReply(new RelayError('TOO_LARGE', limit), undefined)
+    }
+    return method === 'HEAD' ? new Uint8Array(0) : await this.#deps.handler.handle(body, signal)
+  }
+
+  /**
+   * Undefined when it is larger than the limit; so much again is then let pass, so that a sender that
+   * does not listen while it sends gets the reply. @throws RelayError REFUSED, or `signal.reason`
+   */
+  #read(exchange: Exchange): Promise<Uint8Array | undefined> {
+    const { request, controller } = exchange
+    const { bodyMax } = this.#options
+    const bodiesMax = Math.max(this.#options.bodiesMax, bodyMax)
+    const passMax = 2 * bodyMax
+    if (Number(request.headers['content-length'] ?? 0) > passMax) return Promise.resolve(undefined)
     return new Promise((resolve, reject) => {
-      response.once('error', reject)
-      response.once('close', resolve)
-      response.writeHead(200, {
-        'Content-Type': 'application/x-protobuf',
-        'Content-Length': bytes.length,
-        ...(close ? { Connection: 'close' } : {}),
+      const chunks: Buffer[] = []
+      let size = 0
+      const take = (chunk: Buffer) => {
+        size += chunk.length
+        if (size <= bodyMax) {
+          chunks.push(chunk)
+          this.#hold(exchange, chunk.length)
+          if (this.#held > bodiesMax) fail(new RelayError('REFUSED', 'too many bodies in memory'))
+          return
+        }
+        chunks.length = 0
+        this.#hold(exchange, -exchange.held)
+        if (size > passMax) {
+          request.off('data', take).pause()
+          resolve(undefined)
+        }
+      }
+      const fail = (error: unknown) => {
+        request.off('data', take)
+        reject(error)
+      }
+      request.on('data', take)
+      request.once('end', () => resolve(size > bodyMax ? undefined : Buffer.concat(chunks, size)))
+      request.once('error', fail)
+      controller.signal.addEventListener('abort', () => fail(controller.signal.reason), {
+        once: true,
       })
-      response.end(bytes, resolve)
     })
   }
-}
 
-/** Undefined when it is larger than `max`. @throws when the sender cuts the connection */
-async function readBody(request: IncomingMessage, max: number): Promise<Uint8Array | undefined> {
-  const announced = Number(request.headers['content-length'] ?? 0)
-  if (announced > max) return undefined
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request) {
-    size += (chunk as Buffer).length
-    if (size > max) return undefined
-    chunks.push(chunk as Buffer)
+  #hold(exchange: Exchange, bytes: number): void {
+    exchange.held += bytes
+    this.#held += bytes
   }
-  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)
+
+  /** Resolves when the last byte was handed to the system. @throws BaseError DEADLINE, `signal.reason` */
+  #reply({ response, controller }: Exchange, bytes: Uint8Array, isLast: boolean): Promise<void> {
+    const { sendTimeout } = this.#options
+    return withDeadline(this.#deps.clock, sendTimeout, controller.signal, (signal) => {
+      signal.throwIfAborted()
+      return new Promise((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+        response.once('error', reject)
+        response.writeHead(200, {
+          'Content-Type': 'application/x-protobuf',
+          'Content-Length': bytes.length,
+          ...(isLast ? { Connection: 'close' } : {}),
+        })
+        response.end(bytes, () => resolve())
+      })
+    })
+  }
 }

@@ -76,3 +76,34 @@ t.test('a chain that does not answer closes the meter, for now', async (t) => {
   silent = false
   t.ok(await meter.reserve(record, signal))
 })
+
+t.test('relays of less than an upokt each are counted in full', async (t) => {
+  const price = { computeUnitsToTokensMultiplier: 1_500n, computeUnitCostGranularity: 1_000_000n }
+  const cheap = { ...record, price }
+  const meter = new Meter(deps(15n * 2n * 3n))
+  let taken = 0
+  while (taken < 10 && (await meter.reserve(cheap, signal)) !== undefined) taken++
+  t.equal(taken, 2, 'three upokt pay for two relays of one and a half')
+})
+
+t.test("the application's own limit for a session counts too", async (t) => {
+  const meter = new Meter(deps(15n * 2n * 9_000n, { spend: '30000' }))
+  t.ok(await meter.reserve(record, signal))
+  t.ok(await meter.reserve(record, signal))
+  t.notOk(await meter.reserve(record, signal), 'its fifteenth part, not the share of the stake')
+})
+
+t.test('a client that is gone reserves nothing', async (t) => {
+  const meter = new Meter(deps(15n * 2n * 1_000n))
+  const gone = AbortSignal.abort(new Error('gone'))
+  await t.rejects(meter.reserve(record, gone), { message: 'gone' })
+  t.ok(await meter.reserve(record, signal), 'the only relay it can pay for is still there')
+})
+
+t.test('a forgotten session is not kept', async (t) => {
+  const meter = new Meter(deps(15n * 2n * 1_000n))
+  await meter.reserve(record, signal)
+  t.equal(meter.size, 1)
+  meter.forget(record.key)
+  t.equal(meter.size, 0)
+})

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { Address } from '../../src/base/units.ts'
 import { height } from '../../src/base/units.ts'
-import { plan, proveFrom, type SessionView, sealHeights } from '../../src/miner/plan.ts'
+import { plan, proveFrom, type SessionView, sealHeights, sessionsOf } from '../../src/miner/plan.ts'
 import type { SessionState } from '../../src/store/sessions.ts'
 import { sharedParams } from '../support/params.ts'
 import { OPERATOR, root, session, submission, windows } from '../support/sessions.ts'
@@ -58,7 +58,7 @@ t.test('a sealed session is claimed while a claim can still be included', async 
 })
 
 t.test('what was sent is looked up at every block', async (t) => {
-  for (const now of [13, 16, 40])
+  for (const now of [13, 16, 19])
     t.equal(next(now, { at: 'claiming', root: R, tx: submission() }), 'confirm-claim', `${now}`)
   for (const now of [17, 19])
     t.equal(next(now, { at: 'proving', root: R, tx: submission() }), 'confirm-proof', `${now}`)
@@ -80,7 +80,9 @@ t.test('from the settlement height on everything else is settled', async (t) => 
     t.equal(next(20, { at, root: R }), 'settle', at)
     t.equal(next(900, { at, root: R }), 'settle', at)
   }
-  t.equal(next(20, { at: 'proving', root: R, tx: submission() }), 'settle')
+  for (const at of ['claiming', 'proving'] as const)
+    for (const now of [20, 900])
+      t.equal(next(now, { at, root: R, tx: submission() }), 'settle', `${at} at ${now}`)
   t.equal(next(19, { at: 'proven', root: R }), '')
   t.equal(next(900, { at: 'done', outcome: 'settled' }), '')
 })
@@ -114,6 +116,28 @@ t.test('one transaction for each operator and session end', async (t) => {
   )
 })
 
+t.test('what ends together is settled together, whoever the operator', async (t) => {
+  const other = 'pokt1duatelq8yutj6eflsdhc4vpavuspz5gk8htla9' as Address
+  const views = [
+    session({ at: 'proven', root: R }, { name: 'a' }),
+    session({ at: 'unproven', root: R }, { name: 'b', operator: other }),
+    session({ at: 'claimed', root: R }, { name: 'c', end: 20 }),
+  ].map((record) => ({ record, windows: windows(record.key.end), inFlight: 0 }))
+  const ends = plan(height(40), views).map(
+    (action) => action.do === 'settle' && action.sessions.map(({ key }) => key.end),
+  )
+  t.strictSame(ends, [[10, 10], [20]])
+})
+
+t.test('the names of all sessions of an action', async (t) => {
+  const [seal] = plan(height(12), [{ record: session({ at: 'serving' }), windows: w, inFlight: 0 }])
+  const [claim] = plan(height(12), [
+    { record: session({ at: 'sealed', root: R }), windows: w, inFlight: 0 },
+  ])
+  for (const action of [seal, claim])
+    t.equal(action && sessionsOf(action).length, 1, String(action?.do))
+})
+
 t.test(
   'whatever the windows: nothing is sent outside them, and no session is forgotten',
   async (t) => {
@@ -140,6 +164,8 @@ t.test(
         if (what === 'claim') return lands <= win.claimClose
         if (what === 'prove') return lands >= win.proofOpen && lands <= win.proofClose
         if (what.startsWith('seal')) return now > win.graceEnd || now >= win.claimClose - 1
+        if (what === 'abandon') return now >= win.claimClose
+        if (what === 'settle') return now >= win.settlement
         if (what === '' && state.at !== 'done') return now < win.settlement
         return true
       }),

@@ -3,7 +3,7 @@
  * test may stop, kill and start again. Real HTTP, real database, real signatures; the engine is a
  * small OpenAI server unless the tiny model is asked for.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
@@ -13,9 +13,9 @@ import { stringify } from 'yaml'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { type Address, type Height, ms, upokt } from '../../src/base/units.ts'
-import { packageRoot } from '../../src/config/root.ts'
 import { loadCurve } from '../../src/crypto/secp256k1.ts'
 import { Devnet } from '../../src/devnet/chain.ts'
+import type { Event } from '../../src/devnet/events.ts'
 import { GATEWAY_DEFAULTS, Gateway, type Relayed } from '../../src/devnet/gateway.ts'
 import { devnetGenesis, type GenesisInput } from '../../src/devnet/genesis.ts'
 import { DevnetRpc } from '../../src/devnet/rpc.ts'
@@ -26,13 +26,14 @@ import { askDaemon } from '../../src/ops/admin.ts'
 import type { Report } from '../../src/ops/report.ts'
 import type { Session } from '../../src/protocol/gen/pocket/session/session.ts'
 import type { HttpRequest } from '../../src/protocol/http.ts'
-import { openStore } from '../../src/store/db.ts'
+import type { RelayRequest } from '../../src/protocol/relay.ts'
+import { openStore, type Store } from '../../src/store/db.ts'
 import type { LedgerEntry } from '../../src/store/ledger.ts'
+import { launch } from './command.ts'
 import { FakeUpstream } from './upstream.ts'
 
 export const SERVICE = 'text-generation'
 export const CHAIN_ID = 'pocket-devnet'
-const PROGRAM = join(packageRoot(), 'bin', 'pokt-supplier.js')
 const PASSPHRASE = 'test passphrase'
 const POKT = 1_000_000n
 /** Keys of tests guard nothing. */
@@ -75,6 +76,8 @@ export interface NetworkOptions {
   readonly through?: (rpcUrl: string) => Promise<string>
   /** Merged into supplier.yaml. */
   readonly config?: Record<string, unknown>
+  /** Merged into its section `relay`. */
+  readonly relay?: Record<string, unknown>
 }
 
 export class Network {
@@ -86,6 +89,8 @@ export class Network {
   readonly operators: readonly Actor[]
   readonly application: Actor
   readonly relayUrl: string
+  /** Of every block so far: what its transactions emitted, then what it did by itself. */
+  readonly events: Event[] = []
   child: ChildProcess | undefined
   /** What the daemon has written to stdout and stderr so far. */
   output = ''
@@ -111,6 +116,9 @@ export class Network {
     this.operators = parts.operators
     this.application = parts.application
     this.relayUrl = parts.relayUrl
+    parts.devnet.watch(({ results, events }) =>
+      this.events.push(...results.flatMap((result) => result.events), ...events),
+    )
   }
 
   static async open(t: Host, options: NetworkOptions = {}): Promise<Network> {
@@ -200,14 +208,7 @@ export class Network {
 
   /** Starts the daemon and waits until it serves. */
   async start(more: readonly string[] = ['--log-level', 'debug']): Promise<ChildProcess> {
-    const child = spawn(
-      process.execPath,
-      [PROGRAM, 'start', '--config', this.configPath, ...more],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        env: { PATH: process.env['PATH'] ?? '', HOME: this.folder },
-      },
-    )
+    const child = launch(this.folder, ['start', '--config', this.configPath, ...more])
     this.child = child
     const file = createWriteStream(join(this.folder, 'daemon.log'), { flags: 'a' })
     for (const stream of [child.stdout, child.stderr]) {
@@ -290,17 +291,40 @@ export class Network {
     )
   }
 
+  /** A request of the application's gateway for `session`, the present one unless told. */
+  async sign(inner: HttpRequest, session?: Session): Promise<RelayRequest> {
+    return await this.gateway.sign(
+      session ?? (await this.session()),
+      this.operators[0]?.signer.address ?? '',
+      inner,
+      new AbortController().signal,
+    )
+  }
+
+  /** Sends what was signed, as often as it is called. */
+  send(request: RelayRequest, url = this.relayUrl): Promise<Relayed> {
+    return this.gateway.send(url, request, 'POST', new AbortController().signal)
+  }
+
+  /** What the chain emitted under this name, of all modules `pocket.<module>.Event<name>`. */
+  named(name: string): Event[] {
+    return this.events.filter(({ type }) => type.endsWith(`.Event${name}`))
+  }
+
   balance(address: string): bigint {
     const { state } = this.devnet.contextAt(this.devnet.head.height)
     return state.balances.get(address) ?? 0n
   }
 
+  /** The database; the daemon must be stopped, and the caller closes it. */
+  async store(): Promise<Store> {
+    const path = join(this.folder, 'data', 'db')
+    return await openStore(path, { log: silentLog(), clock: systemClock })
+  }
+
   /** The ledger, read from the database; the daemon must be stopped. */
   async ledger(): Promise<LedgerEntry[]> {
-    await using store = await openStore(join(this.folder, 'data', 'db'), {
-      log: silentLog(),
-      clock: systemClock,
-    })
+    await using store = await this.store()
     const entries: LedgerEntry[] = []
     for await (const entry of store.ledger.entries()) entries.push(entry)
     return entries
@@ -335,7 +359,12 @@ export class Network {
       dataDir: 'data',
       chain: { rpc: [chainUrl], id: CHAIN_ID, pollEvery: '250ms', timeout: '5s' },
       operators: keyFiles.map((keyFile) => ({ keyFile, passphraseFile: 'passphrase' })),
-      relay: { listen: this.relayUrl.replace('http://', ''), requestTimeout: '20s', drain: '10s' },
+      relay: {
+        listen: this.relayUrl.replace('http://', ''),
+        requestTimeout: '20s',
+        drain: '10s',
+        ...options.relay,
+      },
       services: [{ id: SERVICE, backend }],
       admin: { listen: '127.0.0.1:0' },
       ...options.config,
@@ -363,6 +392,11 @@ export function chatRequest(prompt: string, extra: Record<string, unknown> = {})
     headers: [['Content-Type', 'application/json']],
     body: Buffer.from(JSON.stringify({ messages: [{ role: 'user', content: prompt }], ...extra })),
   }
+}
+
+/** An attribute of a typed event, whose value is JSON text. */
+export function field(event: Event | undefined, name: string): string {
+  return String(JSON.parse(event?.attributes.find(({ key }) => key === name)?.value ?? 'null'))
 }
 
 /** Asks until it is so; gives up after 30 s with what `context` says. */

@@ -1,28 +1,22 @@
 /**
  * A relay port with everything real behind it but the chain and the engine: keys, rings, store, gate,
- * intake, meter, handler. And the gateway's side: signed requests, answers taken apart.
+ * intake, meter, handler.
  */
-import type t from 'tap'
-import { concat, sha256, unhex, utf8 } from '../../src/base/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { withDeadline } from '../../src/base/retry.ts'
 import { type Address, height, type Ms, ms } from '../../src/base/units.ts'
-import { PLACEHOLDER_KEY, RingVerifier, signRing } from '../../src/crypto/ring.ts'
-import { type Curve, loadCurve } from '../../src/crypto/secp256k1.ts'
+import { RingVerifier } from '../../src/crypto/ring.ts'
 import type { InferenceAnswer } from '../../src/inference/inference.ts'
-import { secretFromHex, signerOf } from '../../src/keys/keyring.ts'
 import { Gate } from '../../src/miner/gate.ts'
 import { Intake } from '../../src/miner/intake.ts'
 import { Meter } from '../../src/miner/meter.ts'
-import { decodeHttpResponse, encodeHttpRequest, type HttpRequest } from '../../src/protocol/http.ts'
+import { encodeHttpRequest, type HttpRequest } from '../../src/protocol/http.ts'
 import {
   decodeRelayResponse,
   encodeRelayRequest,
-  payloadHash,
   type RelayRequest,
   type RelayResponse,
-  requestSignableHash,
-  responseDigest,
   type SessionHeader,
 } from '../../src/protocol/relay.ts'
 import { AUTHORIZE_DEFAULTS, Authorizer } from '../../src/relay/authorize.ts'
@@ -32,40 +26,8 @@ import { openStore, type Store } from '../../src/store/db.ts'
 import type { SessionKey, SessionRecord } from '../../src/store/sessions.ts'
 import { ManualClock } from './clock.ts'
 import { FakeChain, SERVICE } from './relay-chain.ts'
+import { curve, keys, operator, signed } from './relay-gateway.ts'
 import { storeDeps } from './store.ts'
-
-export const curve: Curve = loadCurve()
-/** Throw-away keys. */
-const PRIVATE = {
-  app: '2d00ef074d9b51e46886dc9a1df11e7b986611d0f336bdcf1f0adce3e037ec0a',
-  gateway: '1a11ef074d9b51e46886dc9a1df11e7b986611d0f336bdcf1f0adce3e037ab11',
-  operator: '9feb4054fe843dd5afcaec5f57230de88f78b279ab36a44d2466e786f92d3531',
-  stranger: '11'.repeat(32),
-}
-const keyOf = (privateKey: string) => {
-  const bytes = unhex(privateKey)
-  return { privateKey: bytes, publicKey: curve.publicKey(bytes) }
-}
-export const keys = {
-  app: keyOf(PRIVATE.app),
-  gateway: keyOf(PRIVATE.gateway),
-  operator: keyOf(PRIVATE.operator),
-  stranger: keyOf(PRIVATE.stranger),
-  placeholder: {
-    privateKey: unhex('60c6cbe6b5011807d6486f351cbde6f964356df1d0bc1b04f8589cead5ab5206'),
-    publicKey: PLACEHOLDER_KEY,
-  },
-}
-export type Who = keyof typeof keys
-export const operator = signerOf(secretFromHex(PRIVATE.operator, curve), curve)
-
-/** The same bytes in every run. */
-let drawn = 0
-export const randomBytes = (length: number) =>
-  concat(...Array.from({ length: Math.ceil(length / 32) }, () => sha256(utf8(`${drawn++}`)))).slice(
-    0,
-    length,
-  )
 
 /** The engine: answers every request by default; counts them. */
 export class FakeInference {
@@ -107,10 +69,12 @@ export function pending<T = void>(): { done: Promise<T>; end: (value: T) => void
 
 export const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** Lets what is under way go on until `holds`; a bounded number of turns, so that a test can fail. */
-export async function until(holds: () => boolean, turns = 20_000): Promise<void> {
-  for (let i = 0; i < turns && !holds(); i++) await turn()
-  if (!holds()) throw new RangeError(`not so after ${turns} turns: ${holds}`)
+/** Lets what is under way go on until `holds`, for a bounded time, so that a test can fail. */
+export async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 11_000 && !holds(); i++)
+    if (i < 1_000) await turn()
+    else await new Promise((resolve) => setTimeout(resolve, 1))
+  if (!holds()) throw new RangeError(`not so after a long time: ${holds}`)
 }
 
 export interface BenchOptions {
@@ -265,70 +229,12 @@ export class Bench {
   }
 }
 
-/** Signs as the gateway does: by default `[application, application]`, for one without delegations. */
-export function signed(
-  request: RelayRequest,
-  members: readonly Who[] = ['app', 'app'],
-  by: Who = 'app',
-): RelayRequest {
-  const ring = members.map((who) => keys[who].publicKey)
-  const message = requestSignableHash(request)
-  const signature = signRing({ curve, randomBytes }, message, ring, keys[by].privateKey)
-  return withSignature(request, signature)
-}
-
-export function withSignature(request: RelayRequest, signature: Uint8Array): RelayRequest {
-  const { sessionHeader, supplierOperatorAddress = '' } = request.meta ?? {}
-  return { ...request, meta: { sessionHeader, supplierOperatorAddress, signature } }
-}
-
 /** A store in a folder of the test's own, closed with it. */
-export async function bench(test: typeof t, options: BenchOptions = {}): Promise<Bench> {
+export async function bench(
+  test: { testdir(): string; teardown(close: () => Promise<void>): void },
+  options: BenchOptions = {},
+): Promise<Bench> {
   const store = await openStore(test.testdir(), storeDeps())
   test.teardown(() => store.close())
   return new Bench(store, options)
-}
-
-export interface Inner {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: string
-}
-
-/** The answer inside a response, as the gateway unwraps it. */
-export function innerOf(response: RelayResponse): Inner {
-  const { status, headers, body } = decodeHttpResponse(response.payload)
-  const values = headers.map(([name, ...all]) => [name, all.join(',')])
-  return { status, headers: Object.fromEntries(values), body: new TextDecoder().decode(body) }
-}
-
-/** Whether the operator signed exactly this: header, error and the hash of this payload. */
-export function isSigned(response: RelayResponse): boolean {
-  const { payloadHash: hash, payload, meta } = response
-  if (hash === undefined || Buffer.compare(hash, payloadHash(payload)) !== 0) return false
-  const signature = meta?.supplierOperatorSignature ?? new Uint8Array(0)
-  return curve.verify(responseDigest(response), signature, operator.publicKey)
-}
-
-/** `codespace code`, or nothing. */
-export function errorOf(response: RelayResponse): string | undefined {
-  const error = response.relayMinerError
-  return error === undefined ? undefined : `${error.codespace} ${error.code}`
-}
-
-/** What makes a gateway take a refusal for a broken connection. */
-export const BAD_WORDS = ['http:', 'HTTP', 'tls', 'connection refused', 'unexpected EOF', 'proto:']
-
-/** An unsigned error reply: nothing in it is signed, and it says itself what it is. */
-export function isRefusal(response: RelayResponse): boolean {
-  const { meta, payload, payloadHash: hash, relayMinerError: error } = response
-  const text = new TextDecoder().decode(payload)
-  return (
-    meta?.supplierOperatorSignature.length === 0 &&
-    hash === undefined &&
-    error !== undefined &&
-    error.message === text &&
-    text.endsWith(error.description) &&
-    !BAD_WORDS.some((word) => text.includes(word))
-  )
 }

@@ -31,6 +31,8 @@ export class FakeChain {
   readonly publicKeys = new Map<string, Uint8Array | undefined>()
   suppliers: string[] = []
   target = BASE_TARGET
+  /** What the chain's own header has otherwise than it should. */
+  headerOver: Partial<SessionHeader> = {}
   /** What was asked, in order: method and arguments. */
   readonly asked: string[] = []
   /** What every question ends with, or those of the method named. */
@@ -125,7 +127,7 @@ export class FakeChain {
       throw new ChainError('SESSION', 'application for session not found not found ')
     if (this.#head === undefined || at > this.#head.height)
       throw new ChainError('HEIGHT_UNAVAILABLE', 'height is ahead', { retryable: true })
-    const header = this.header(application, at, serviceId)
+    const header = { ...this.header(application, at, serviceId), ...this.headerOver }
     return {
       header,
       sessionId: header.sessionId,

@@ -29,6 +29,10 @@ export class RpcProxy {
   readonly #target: URL
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  /** Subscriptions: from the node, to the supplier. */
+  readonly #tunnels = new Map<Socket, Socket>()
+  /** Resolves when the node may tell of blocks again. */
+  #news: Promise<void> = Promise.resolve()
   #holds: Hold[] = []
   #cut = false
 
@@ -81,6 +85,22 @@ export class RpcProxy {
     this.#cut = false
   }
 
+  /**
+   * From now on the node answers everything but what its height is, and says nothing by itself; that
+   * waits until the function given back is called.
+   */
+  hush(): () => void {
+    let end = () => {}
+    this.#news = new Promise((resolve) => {
+      end = resolve
+    })
+    for (const [node, client] of this.#tunnels) node.unpipe(client)
+    return () => {
+      end()
+      for (const [node, client] of this.#tunnels) node.pipe(client)
+    }
+  }
+
   async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#cut) return void request.socket.destroy()
     const chunks: Buffer[] = []
@@ -89,6 +109,7 @@ export class RpcProxy {
     const call = callOf(body)
     this.calls.push(call)
     const hold = this.#take(call)
+    if (call.method === 'status') await this.#news
     if (hold?.side === 'request') await this.#wait(hold, call)
     if (this.#cut) return void request.socket.destroy()
     const answer = await httpRequest(new URL(request.url ?? '/', this.#target), {
@@ -121,10 +142,14 @@ export class RpcProxy {
       node.write(`GET ${request.url} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`)
       node.write(head)
       node.pipe(client).pipe(node)
+      this.#tunnels.set(node, client)
     })
     for (const socket of [node, client]) socket.on('error', () => socket.destroy())
     client.once('close', () => node.destroy())
-    node.once('close', () => client.destroy())
+    node.once('close', () => {
+      this.#tunnels.delete(node)
+      client.destroy()
+    })
   }
 }
 

@@ -51,6 +51,12 @@ export function status(
   return (response) => response.writeHead(code, headers).end(text)
 }
 
+/** A chat that waits, once `caught` has resolved, and is answered as usual after `release`. */
+export interface HeldChat {
+  readonly caught: Promise<Received>
+  release(): void
+}
+
 export class FakeUpstream {
   readonly received: Received[] = []
   /** Of chats only; the list of models always comes. */
@@ -60,6 +66,7 @@ export class FakeUpstream {
   readonly #server: Server
   readonly #contextSize: number
   #waiting: ((received: Received) => void)[] = []
+  #holds: ((received: Received) => Promise<void>)[] = []
 
   constructor(contextSize = 256) {
     this.#contextSize = contextSize
@@ -81,6 +88,26 @@ export class FakeUpstream {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
+  /** How many chats have come. */
+  get chats(): number {
+    return this.received.filter(({ path }) => path.endsWith('/chat/completions')).length
+  }
+
+  /** Holds the next chat, and only that one. */
+  hold(): HeldChat {
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const caught = new Promise<Received>((resolve) => {
+      this.#holds.push((received) => {
+        resolve(received)
+        return released
+      })
+    })
+    return { caught, release }
+  }
+
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve))
     this.#server.closeAllConnections()
@@ -96,7 +123,10 @@ export class FakeUpstream {
     this.#waiting.shift()?.(received)
     if (url.endsWith('/models')) {
       response.writeHead(this.modelsStatus).end('{"object":"list","data":[]}')
-    } else if (this.behave !== undefined) this.behave(response, received)
+      return
+    }
+    await this.#holds.shift()?.(received)
+    if (this.behave !== undefined) this.behave(response, received)
     else chat(response, received, this.#contextSize)
   }
 }

@@ -1,0 +1,15 @@
+/** What a command says no to. Exit statuses: failure.ts. Tests: test/cli. */
+import { SupplierError } from '../base/errors.ts'
+
+export const CLI_ERRORS = {
+  USAGE: 'The arguments do not fit together. See --help.',
+  DECLINED: 'You said no. Nothing was sent.',
+  REFUSED: 'The chain refused. Nothing more was sent.',
+  RELAY_REFUSED: 'The supplier refused, or what it answered is not what it signed.',
+  FOLDER_USED:
+    'A devnet starts with a new chain, on which old keys and databases are worth nothing. Remove the folder, or name another with --data.',
+  FILE: 'A file that was named cannot be read. Check its path and permissions.',
+  NOT_PAID: 'No claim was settled in time. Run it again with --log-level info to see why.',
+} as const
+
+export class CliError extends SupplierError<keyof typeof CLI_ERRORS> {}

@@ -1,0 +1,351 @@
+import t, { type Test } from 'tap'
+import { AssertionError } from '../../src/base/errors.ts'
+import { height } from '../../src/base/units.ts'
+import { MINER_DEFAULTS, Miner, type MinerDeps } from '../../src/miner/miner.ts'
+import type { Moment } from '../../src/miner/plan.ts'
+import type { SessionRecord, SessionState } from '../../src/store/sessions.ts'
+import { ManualClock } from '../support/clock.ts'
+import { MinerChain, unavailable } from '../support/miner-chain.ts'
+import { type Line, recordingLog, turn } from '../support/miner-world.ts'
+import { root, session, submission } from '../support/sessions.ts'
+
+const R = root(5000n, 5n)
+const sealed: SessionState = { at: 'sealed', root: R }
+const claiming: SessionState = { at: 'claiming', root: R, tx: submission() }
+const claimed: SessionState = { at: 'claimed', root: R }
+const proven: SessionState = { at: 'proven', root: R }
+
+/** A miner whose actions do what a test says; the sessions lie in a list. */
+class Stage {
+  readonly chain: MinerChain
+  readonly clock = new ManualClock()
+  readonly miner: Miner
+  readonly lines: Line[]
+  readonly acts: string[] = []
+  readonly sessions: SessionRecord[]
+  readonly sealedDoors: string[] = []
+  readonly fetched: number[] = []
+  readonly controller = new AbortController()
+  /** What an action does beside being noted. */
+  act: (name: string, session: SessionRecord, moment?: Moment) => void | Promise<void> = () => {}
+  open: () => Promise<SessionRecord[]> = async () => [...this.sessions]
+  params = (at: number) => this.chain.shared(at)
+  ended: Promise<void> = Promise.resolve()
+
+  constructor(
+    t: Test,
+    now: number,
+    sessions: readonly SessionRecord[],
+    options: { clock?: boolean; parallelMax?: number } = {},
+  ) {
+    this.chain = new MinerChain(now)
+    this.sessions = [...sessions]
+    const { log, lines } = recordingLog()
+    this.lines = lines
+    const one =
+      (name: string) =>
+      async (session: SessionRecord, ...rest: unknown[]) =>
+        await this.#note(name, [session], rest.find((value) => isMoment(value)) as Moment)
+    const many = (name: string) => async (sessions: readonly SessionRecord[], moment: Moment) =>
+      await this.#note(name, sessions, moment)
+    const deps: MinerDeps = {
+      blocks: { head: this.chain.blocks.head, follow: (signal) => this.#follow(signal) },
+      chain: { sharedParams: async (at) => this.params(at) },
+      sessions: { open: () => this.open() },
+      gate: {
+        inFlight: () => 0,
+        markSealed: (key) => void this.sealedDoors.push(key.sessionId),
+      },
+      claims: {
+        seal: one('seal'),
+        claim: many('claim'),
+        confirm: one('confirm-claim'),
+        missed: one('abandon'),
+      },
+      proofs: { prove: many('prove'), confirm: one('confirm-proof') },
+      settlements: { settle: many('settle') },
+      ...(options.clock === true ? { clock: this.clock } : {}),
+      log,
+    }
+    const { parallelMax = MINER_DEFAULTS.parallelMax } = options
+    this.miner = new Miner(deps, { ...MINER_DEFAULTS, parallelMax })
+    t.teardown(() => this.stop())
+  }
+
+  async *#follow(signal: AbortSignal) {
+    for await (const block of this.chain.blocks.follow(signal)) {
+      this.fetched.push(block.height)
+      yield block
+    }
+  }
+
+  async #note(name: string, sessions: readonly SessionRecord[], moment: Moment): Promise<void> {
+    for (const { key } of sessions) this.acts.push(`${name} ${this.nameOf(key.sessionId)}`)
+    for (const session of sessions) await this.act(name, session, moment)
+  }
+
+  nameOf(id: string): number {
+    return this.sessions.findIndex(({ key }) => key.sessionId === id)
+  }
+
+  to(index: number, state: SessionState): void {
+    const record = this.sessions[index]
+    if (record !== undefined) this.sessions[index] = { ...record, state }
+  }
+
+  start(): this {
+    this.ended = this.miner.run(this.controller.signal).catch(() => {})
+    return this
+  }
+
+  async planned(at: number = this.chain.height): Promise<void> {
+    for (let n = 0; n < 200 && (this.miner.planned ?? 0) < at; n++) await turn()
+  }
+
+  async mine(): Promise<void> {
+    this.chain.mine()
+    await this.planned()
+  }
+
+  async stop(): Promise<void> {
+    this.controller.abort(new Error('stopped'))
+    await this.ended
+  }
+
+  taken(): string[] {
+    return this.acts.splice(0)
+  }
+}
+
+function isMoment(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'block' in value
+}
+
+t.test('each block is planned for once, and the plan is carried out', async (t) => {
+  const scene = new Stage(t, 11, [session({ at: 'serving' })]).start()
+  await scene.planned()
+  t.strictSame(scene.taken(), [], 'not time yet')
+  t.equal(scene.miner.planned, 11)
+  await scene.mine()
+  t.strictSame(scene.taken(), ['seal 0'])
+  await scene.mine()
+  t.strictSame(scene.taken(), ['seal 0'], 'still serving: the seal is tried again')
+})
+
+t.test('a seal leads to a claim in the same block, and a claim seen to a proof', async (t) => {
+  const scene = new Stage(t, 12, [session({ at: 'serving' }), session(claiming, { name: 'b' })])
+  scene.chain.mineTo(16)
+  scene.act = (name, { key }) => {
+    if (name === 'confirm-claim') scene.to(scene.nameOf(key.sessionId), claimed)
+  }
+  scene.to(0, { at: 'serving' })
+  await scene.start().planned()
+  t.strictSame(scene.taken().sort(), ['confirm-claim 1', 'prove 1', 'seal 0'])
+
+  const early = new Stage(t, 12, [session({ at: 'serving' })])
+  early.act = (name) => {
+    if (name === 'seal') early.to(0, sealed)
+    if (name === 'claim') early.to(0, claiming)
+  }
+  await early.start().planned()
+  t.strictSame(early.taken(), ['seal 0', 'claim 0'], 'what was just sent is not looked up yet')
+})
+
+t.test('what was missed is not made up for: only the newest block is planned for', async (t) => {
+  const scene = new Stage(t, 11, [session({ at: 'serving' })])
+  const heights: number[] = []
+  scene.act = (_, __, moment) => void heights.push(moment?.block.height ?? 0)
+  await scene.start().planned()
+  scene.chain.mineTo(1_014)
+  await scene.planned()
+  t.strictSame(heights, [1_014])
+  t.ok(scene.fetched.length < 5, 'nor is every block between asked for')
+})
+
+t.test('an action that hangs holds up its own session and no other', async (t) => {
+  const scene = new Stage(t, 13, [session(claiming), session(claiming, { name: 'b' })])
+  let release = () => {}
+  scene.act = (_, { key }) => {
+    if (scene.nameOf(key.sessionId) !== 0 || scene.chain.height > 13) return
+    return new Promise<void>((resolve) => {
+      release = resolve
+    })
+  }
+  scene.start()
+  while (scene.acts.length < 2) await turn()
+  t.strictSame(scene.taken(), ['confirm-claim 0', 'confirm-claim 1'])
+  t.equal(scene.miner.planned, undefined, 'the block is not done')
+  await scene.mine()
+  t.strictSame(scene.taken(), ['confirm-claim 1'])
+  t.equal(scene.miner.planned, 14)
+  t.equal(scene.lines.at(-1)?.msg, 'actions of an earlier block are still at work')
+  release()
+  await turn()
+  await scene.mine()
+  t.strictSame(scene.taken(), ['confirm-claim 0', 'confirm-claim 1'], 'when it ends it goes on')
+})
+
+t.test('what an old action may have changed while sessions were read is not planned', async (t) => {
+  const scene = new Stage(t, 13, [session(sealed)])
+  let release = () => {}
+  scene.act = () =>
+    new Promise<void>((resolve) => {
+      release = resolve
+    })
+  scene.start()
+  while (scene.acts.length < 1) await turn()
+  const stale = [...scene.sessions]
+  scene.open = async () => {
+    scene.to(0, claiming)
+    release()
+    await turn()
+    return stale
+  }
+  await scene.mine()
+  t.strictSame(scene.taken(), ['claim 0'], 'it was read as sealed, and is not claimed twice')
+})
+
+t.test('an action starts only while its block is the newest', async (t) => {
+  const both = [session(claiming), session(claiming, { name: 'b' })]
+  const scene = new Stage(t, 13, both, { parallelMax: 1 })
+  let release = () => {}
+  scene.act = () =>
+    new Promise<void>((resolve) => {
+      release = resolve
+    })
+  scene.start()
+  while (scene.acts.length < 1) await turn()
+  scene.act = () => {}
+  scene.open = async () => []
+  scene.chain.mine()
+  await turn()
+  release()
+  for (let n = 0; n < 10; n++) await turn()
+  t.strictSame(scene.taken(), ['confirm-claim 0'], 'the second of block 13 waits for block 14')
+})
+
+t.test('what may go well later is tried again within the block', async (t) => {
+  const scene = new Stage(t, 13, [session(claiming)], { clock: true })
+  scene.act = () => Promise.reject(unavailable(13))
+  await scene.start().planned()
+  t.strictSame(scene.taken(), ['confirm-claim 0'])
+  await scene.clock.advance(1_999)
+  t.strictSame(scene.taken(), [])
+  await scene.clock.advance(1)
+  await turn()
+  t.strictSame(scene.taken(), ['confirm-claim 0'])
+  scene.act = () => {}
+  await scene.clock.advance(4_000)
+  await turn()
+  t.strictSame(scene.taken(), ['confirm-claim 0'], 'with longer and longer pauses')
+  await scene.clock.advance(100_000)
+  await turn()
+  t.strictSame(scene.taken(), [], 'until it went well')
+  t.equal(scene.clock.sleeping, 0)
+})
+
+t.test('a new block ends the tries of the last', async (t) => {
+  const scene = new Stage(t, 13, [session(claiming)], { clock: true })
+  scene.act = () => Promise.reject(unavailable(13))
+  await scene.start().planned()
+  scene.act = () => {}
+  await scene.mine()
+  scene.taken()
+  await scene.clock.advance(100_000)
+  await turn()
+  t.strictSame(scene.taken(), [])
+})
+
+t.test('what failed for good is tried again at the next block only', async (t) => {
+  const scene = new Stage(t, 13, [session(claiming), session(claiming, { name: 'b' })], {
+    clock: true,
+  })
+  scene.act = (_, { key }) => {
+    if (scene.nameOf(key.sessionId) === 0) throw new AssertionError('a bug')
+  }
+  await scene.start().planned()
+  t.equal(scene.clock.sleeping, 0)
+  t.strictSame(scene.taken(), ['confirm-claim 0', 'confirm-claim 1'], 'the other is not concerned')
+  t.match(scene.lines, [{ level: 'error', msg: 'action failed', action: 'confirm-claim' }])
+  await scene.mine()
+  t.strictSame(scene.taken(), ['confirm-claim 0', 'confirm-claim 1'])
+})
+
+t.test('without the parameters of a session end nothing is planned for it', async (t) => {
+  const scene = new Stage(t, 20, [session(proven), session(proven, { name: 'b', end: 9 })])
+  scene.params = (at) => {
+    if (at === 10) throw unavailable(10)
+    return scene.chain.shared(at)
+  }
+  await scene.start().planned()
+  t.strictSame(scene.taken(), ['settle 1'])
+  t.match(scene.lines[0], { level: 'warn', sessionEnd: 10, err: { code: 'HEIGHT_UNAVAILABLE' } })
+  scene.params = (at) => scene.chain.shared(at)
+  await scene.mine()
+  t.strictSame(scene.taken().sort(), ['settle 0', 'settle 1'])
+})
+
+t.test('windows are those of the parameters at the session END', async (t) => {
+  const scene = new Stage(t, 12, [session({ at: 'serving' })])
+  const asked: number[] = []
+  scene.params = (at) => {
+    asked.push(at)
+    return { ...scene.chain.shared(at), claimWindowOpenOffsetBlocks: 3n }
+  }
+  await scene.start().planned()
+  t.strictSame(scene.taken(), [])
+  t.strictSame(asked, [10])
+  await scene.mine()
+  await scene.mine()
+  t.strictSame(scene.taken(), ['seal 0'], 'three blocks after the end, and one')
+})
+
+t.test('a disk that cannot be read is asked again', async (t) => {
+  const scene = new Stage(t, 13, [session(claiming)], { clock: true })
+  const { open } = scene
+  scene.open = () => Promise.reject(unavailable(13))
+  await scene.start().planned()
+  scene.open = open
+  await scene.clock.advance(2_000)
+  await turn()
+  t.strictSame(scene.taken(), ['confirm-claim 0'])
+})
+
+t.test('after a restart what was sealed stays sealed', async (t) => {
+  const all = [session({ at: 'serving' }), session(sealed, { name: 'b' })]
+  const scene = new Stage(t, 12, all)
+  t.strictSame(await scene.miner.recover(), all)
+  t.strictSame(scene.sealedDoors, [all[1]?.key.sessionId])
+})
+
+t.test('it ends with the signal, when what is at work has ended', async (t) => {
+  const scene = new Stage(t, 13, [session(claiming)])
+  let release = () => {}
+  scene.act = () =>
+    new Promise<void>((resolve) => {
+      release = resolve
+    })
+  const { signal } = scene.controller
+  let over = false
+  const running = scene.miner.run(signal).finally(() => {
+    over = true
+  })
+  while (scene.acts.length < 1) await turn()
+  scene.controller.abort(new Error('stopped'))
+  for (let n = 0; n < 5; n++) await turn()
+  t.equal(over, false, 'an action is at work')
+  release()
+  await t.rejects(running, { message: 'stopped' })
+  t.strictSame(scene.lines, [], 'being stopped is no failure')
+})
+
+t.test('what is asked of the chain is asked at the height that is planned for', async (t) => {
+  const scene = new Stage(t, 16, [session(claimed), session({ at: 'serving' }, { end: 30 })])
+  let moment: Moment | undefined
+  scene.act = (_, __, given) => {
+    moment = given
+  }
+  await scene.start().planned()
+  t.match(moment, { block: { height: height(16) }, windows: { proofOpen: 16, seed: 15 } })
+  t.strictSame(moment?.open, scene.sessions, 'and every session in work is known')
+})

@@ -1,7 +1,6 @@
 /** What the benchmarks share: percentiles, processor time of a process, a folder, printed rows. */
 import { readFileSync } from 'node:fs'
-import { mkdtemp, open, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Host } from '../../test/support/network.ts'
 
@@ -21,16 +20,13 @@ export function residentMiB(pid: number): number {
   return (pages * 4096) / 1024 ** 2
 }
 
-/** Stands in for a tap test: a folder, and what is to be closed at the end. */
-export async function host(): Promise<Host & { close(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'pokt-supplier-bench-'))
+/** Stands in for a tap test: what is to be closed at the end. */
+export function host(): Host & { close(): Promise<void> } {
   const closers: (() => unknown)[] = []
   return {
-    testdir: () => folder,
     teardown: (close) => closers.push(close),
     async close() {
       for (const close of closers.reverse()) await close()
-      await rm(folder, { recursive: true, force: true })
     },
   }
 }

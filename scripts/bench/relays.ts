@@ -103,7 +103,7 @@ async function latency(network: Network): Promise<void> {
   }
 }
 
-const bench = await host()
+const bench = host()
 try {
   const stake = 10n ** 15n
   const network = await Network.open(bench, {

@@ -32,7 +32,7 @@ async function rate(one: (stream: number, turn: number) => Promise<number>): Pro
   return tokens.reduce((a, b) => a + b, 0) / ((performance.now() - start) / 1_000)
 }
 
-const bench = await host()
+const bench = host()
 try {
   const network = await Network.open(bench, {
     engine: 'tiny',

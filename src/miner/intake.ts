@@ -90,7 +90,7 @@ export class Intake {
 
   /**
    * One relay's stay in its session, or undefined for a request that is being answered or was.
-   * @param replayKey sha256 of the whole request
+   * @param replayKey names the request, however its bytes are put
    * @throws MinerError SESSION_SEALED
    */
   async enter(session: SessionRecord, replayKey: Uint8Array): Promise<Stay | undefined> {

@@ -27,7 +27,7 @@ export interface Tables {
   readonly leaves: Table
   /** session key || leaf path (32 bytes) -> dehydrated relay, protobuf. */
   readonly relays: Table
-  /** session key || sha256 of the whole request (32 bytes) -> nothing. */
+  /** session key || replay key (32 bytes) -> nothing. */
   readonly replays: Table
   /** session key -> session record, see encoding.ts. */
   readonly sessions: Table

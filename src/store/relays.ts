@@ -27,7 +27,7 @@ import {
 import { ReplayKeys } from './replays.ts'
 
 export interface ServedRelay {
-  /** 32 bytes: sha256 of the whole request. */
+  /** 32 bytes that name the request, however its bytes are put. */
   readonly replayKey: Uint8Array
   /** Absent if the relay's hash is not under the session's target: it was served, and counts no more. */
   readonly leaf?: {

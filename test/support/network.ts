@@ -6,8 +6,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { systemClock } from '../../src/base/clock.ts'
@@ -56,7 +57,6 @@ export function actor(name: string): Actor {
 
 /** What of a tap test is needed; a benchmark has its own. */
 export interface Host {
-  testdir(content: Record<string, never>): string
   teardown(close: () => unknown): unknown
 }
 
@@ -122,7 +122,10 @@ export class Network {
   }
 
   static async open(t: Host, options: NetworkOptions = {}): Promise<Network> {
-    const folder = t.testdir({})
+    let opened: Network | undefined
+    // Before the folder is made: tap then removes it after this, when nobody writes to it any more.
+    t.teardown(() => opened?.close())
+    const folder = await mkdtemp(join(tmpdir(), 'pokt-supplier-test-'))
     const application = actor('application')
     const gatewayKey = actor('gateway')
     const operators = Array.from({ length: options.operators ?? 1 }, (_, i) =>
@@ -192,7 +195,7 @@ export class Network {
       application,
       relayUrl,
     })
-    t.teardown(() => network.close())
+    opened = network
     const chainUrl = (await options.through?.(rpc.url)) ?? rpc.url
     await network.#writeFiles(chainUrl, options)
     return network
@@ -334,6 +337,8 @@ export class Network {
     await this.stop('SIGKILL')
     await this.rpc.stop()
     await this.upstream.close()
+    // A folder of our own, removed when nobody writes into it any more.
+    await rm(this.folder, { recursive: true, force: true })
   }
 
   async #writeFiles(chainUrl: string, options: NetworkOptions): Promise<void> {

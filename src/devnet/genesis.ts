@@ -10,7 +10,7 @@ import { type Address, coin, type Ms, type Upokt, upokt } from '../base/units.ts
 import { RPCType } from '../protocol/gen/pocket/shared/shared.ts'
 import { ensureAccount, MODULES, type Module, moduleAddress } from './bank.ts'
 import { DevnetError } from './errors.ts'
-import { checkShared, type ModuleName } from './params.ts'
+import { checkParams, type ModuleName } from './params.ts'
 import { type AllParams, balanceOf, type State } from './state.ts'
 import { VALIDATOR } from './validators.ts'
 
@@ -140,7 +140,7 @@ export function devnetGenesis(input: GenesisInput = {}): Genesis {
     gateway: { ...defaults.gateway, ...changes.gateway },
     tokenomics: { ...defaults.tokenomics, ...changes.tokenomics },
   }
-  checkShared(params.shared)
+  checkParams(params)
   return {
     accounts: input.accounts ?? [],
     services: input.services ?? [],

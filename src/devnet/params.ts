@@ -11,6 +11,9 @@ import { gridAt } from '../protocol/session.ts'
 import { DevnetError } from './errors.ts'
 import { type AllParams, type Context, paramsOf, sharedAt, valueAt, withValue } from './state.ts'
 
+/** Of sums of a few doubles. */
+const ROUNDING = 1e-9
+
 export type ModuleName = keyof AllParams
 
 const TIMING = [
@@ -40,6 +43,7 @@ function changeLive<M extends ModuleName>(
   const { state } = context
   const live = paramsOf(state)
   const changed = { ...live, [module]: { ...live[module], ...change } }
+  checkParams(changed)
   state.params.set('', changed)
   if (module !== 'session') return
   const grid = gridAt(context.height, sharedAt(state, context.height))
@@ -79,6 +83,28 @@ export function promoteShared(context: Context): void {
   const { state, height: now } = context
   const entry = state.sharedHistory.get('')?.find(({ height }) => height === now)
   if (entry !== undefined) state.params.set('', { ...paramsOf(state), shared: entry.value })
+}
+
+/** @throws DevnetError PARAMS */
+export function checkParams({ shared, proof, tokenomics }: AllParams): void {
+  checkShared(shared)
+  const { mintRatio, globalInflationPerClaim: inflation } = tokenomics
+  const refused = (reason: string) => new DevnetError('PARAMS', reason)
+  if (!isShare(proof.proofRequestProbability))
+    throw refused('proofRequestProbability must be between 0 and 1')
+  if (!isShare(mintRatio) || mintRatio === 0)
+    throw refused('mintRatio must be more than 0 and at most 1')
+  if (!(inflation >= 0)) throw refused('globalInflationPerClaim must not be negative')
+  for (const name of ['mintAllocationPercentages', 'mintEqualsBurnClaimDistribution'] as const) {
+    const parts = Object.values(tokenomics[name] ?? {}) as number[]
+    const sum = parts.reduce((total, part) => total + part, 0)
+    if (!parts.every(isShare) || Math.abs(sum - 1) > ROUNDING)
+      throw refused(`${name} must be between 0 and 1 and add up to 1`)
+  }
+}
+
+function isShare(value: number): boolean {
+  return value >= 0 && value <= 1
 }
 
 /** @throws DevnetError PARAMS */

@@ -4,6 +4,7 @@ import { Archive } from '../../src/devnet/archive.ts'
 import { devnetGenesis, writeGenesis } from '../../src/devnet/genesis.ts'
 import { changeParams, checkShared, promoteShared } from '../../src/devnet/params.ts'
 import {
+  type AllParams,
   type Context,
   paramsOf as liveParams,
   type State,
@@ -108,6 +109,38 @@ t.test('the other modules change at once', async (t) => {
     proofRequestProbability: 1,
     proofMissingPenalty: { amount: '1' },
   })
+})
+
+t.test('shares and probabilities stay within bounds', async (t) => {
+  const state = starting()
+  const parts = { dao: 0.1, proposer: 0.1, supplier: 0.7, sourceOwner: 0.1, application: 0 }
+  changeParams(at(state, 2), 'tokenomics', { mintEqualsBurnClaimDistribution: parts })
+  const cases: [change: Partial<AllParams['tokenomics']>, message: RegExp][] = [
+    [{ mintRatio: 0 }, /^mintRatio must be/],
+    [{ mintRatio: 1.1 }, /^mintRatio must be/],
+    [{ mintRatio: Number.NaN }, /^mintRatio must be/],
+    [{ globalInflationPerClaim: -0.1 }, /^globalInflationPerClaim must not be negative/],
+    [
+      { mintAllocationPercentages: { ...parts, supplier: 0.8 } },
+      /^mintAllocationPercentages must be between 0 and 1 and add up to 1/,
+    ],
+    [
+      { mintEqualsBurnClaimDistribution: { ...parts, dao: -0.1, supplier: 0.9 } },
+      /^mintEqualsBurnClaimDistribution must be/,
+    ],
+  ]
+  for (const [change, message] of cases)
+    t.throws(
+      () => changeParams(at(state, 2), 'tokenomics', change),
+      { code: 'PARAMS', message },
+      String(message),
+    )
+  t.throws(() => changeParams(at(state, 2), 'proof', { proofRequestProbability: 2 }), {
+    code: 'PARAMS',
+    message: /^proofRequestProbability must be/,
+  })
+  t.same(liveParams(state).tokenomics.mintEqualsBurnClaimDistribution, parts)
+  t.equal(liveParams(state).tokenomics.mintRatio, 0.975)
 })
 
 t.test('what the chain would not take is refused', async (t) => {

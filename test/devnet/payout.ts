@@ -96,7 +96,7 @@ t.test('whatever is settled, no upokt is lost or made', async () => {
           proposer: proposer / 100,
           sourceOwner: sourceOwner / 100,
           application: application / 100,
-          dao: 0,
+          dao: 1 - (supplier + proposer + sourceOwner + application) / 100,
         }
         const shares = [
           { address: WHO.owner, percent: share },

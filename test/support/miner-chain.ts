@@ -3,17 +3,8 @@
  * what a test says, and blocks made by hand. It keeps every past state, so a question for a height it
  * has not reached is refused as a real node refuses it.
  */
-import { concat, equal, hex, sha256, u64, utf8 } from '../../src/base/bytes.ts'
-import {
-  type Address,
-  coin,
-  computeUnits,
-  fromCoin,
-  type Height,
-  height,
-  ms,
-  upokt,
-} from '../../src/base/units.ts'
+import { concat, hex, sha256, utf8 } from '../../src/base/bytes.ts'
+import { computeUnits, type Height, height, ms, upokt } from '../../src/base/units.ts'
 import type { Block } from '../../src/chain/blocks.ts'
 import type { SendResult } from '../../src/chain/broadcast.ts'
 import { ChainError } from '../../src/chain/errors.ts'
@@ -24,81 +15,15 @@ import type { TxDeps } from '../../src/miner/submit.ts'
 import type { Any } from '../../src/protocol/gen/google/protobuf/any.ts'
 import {
   type Claim,
-  ClaimProofStatus,
   MsgCreateClaim,
-  MsgSubmitProof,
+  type MsgSubmitProof,
 } from '../../src/protocol/gen/pocket/proof/proof.ts'
 import type { SessionHeader } from '../../src/protocol/gen/pocket/session/session.ts'
-import {
-  BASE_TARGET,
-  claimedUpokt,
-  type ProofRequirement,
-  proofPath,
-  proofRequirement,
-} from '../../src/protocol/rewards.ts'
-import { supplierReward } from '../../src/protocol/shares.ts'
-import { type Windows, windowsOf } from '../../src/protocol/windows.ts'
-import { decodeProof } from '../../src/smst/gob.ts'
-import { countOf, sumOf } from '../../src/smst/node.ts'
-import { verifyProof } from '../../src/smst/proof.ts'
 import type { Submission } from '../../src/store/sessions.ts'
-import {
-  type ProofParams,
-  proofParams,
-  type SharedParams,
-  sharedParams,
-  type TokenomicsParams,
-  tokenomicsParams,
-} from './params.ts'
+import { CUPR, type FakeTx, type Fate, MinerRules, type State } from './miner-rules.ts'
 
-export const CUPR = 1_000n
-const BLOCK_MS = 60_000
-const STATUS = new Map<ClaimProofStatus, 'validated' | 'invalid'>([
-  [ClaimProofStatus.VALIDATED, 'validated'],
-  [ClaimProofStatus.INVALID, 'invalid'],
-])
-const GENESIS_MS = 1_700_000_000_000
-
-export interface FakeTx {
-  readonly hash: string
-  readonly kind: 'claim' | 'proof'
-  readonly operator: string
-  readonly messages: readonly Any[]
-  readonly timeoutHeight: Height
-  readonly attempt: number
-  readonly feeFactor: number
-  /** How often a node was given it. */
-  sends: number
-  includeAt: number | undefined
-  fails: boolean
-  included: { height: Height; code: number; log: string } | undefined
-}
-
-/** What a node does with a transaction. `lose`: says that it took it, and forgets it. */
-export type Fate =
-  | 'accept'
-  | 'lose'
-  | 'fail'
-  | 'full'
-  | 'silent'
-  | 'silent-taken'
-  | { readonly reject: number }
-  | { readonly after: number }
-
-interface State {
-  readonly claims: Map<string, Claim>
-  readonly balances: Map<string, bigint>
-}
-
-export class MinerChain {
-  /** By height of the session end. */
-  shared: (at: number) => SharedParams = () => sharedParams()
-  proof: ProofParams = proofParams({ proofSubmissionFee: coin(upokt(1_000)) })
-  tokenomics: TokenomicsParams = tokenomicsParams()
-  target: Uint8Array = BASE_TARGET
+export class MinerChain extends MinerRules {
   fate: (tx: FakeTx, how: 'send' | 'resend') => Fate = () => 'accept'
-  /** Overrules the chain's own judgement of a proof. */
-  judge: (sessionId: string) => boolean = () => true
   /** Blocks by which the node that answers is behind the head. */
   lag = 0
   /** Blocks by which settlement is late. */
@@ -119,20 +44,13 @@ export class MinerChain {
   #head: Block
 
   constructor(start = 1) {
+    super()
     this.#head = this.block(start)
     this.#keep()
   }
 
   get height(): Height {
     return this.#head.height
-  }
-
-  block(at: number): Block {
-    return {
-      height: height(at),
-      hash: sha256(concat(utf8('block'), u64(at))),
-      time: ms(GENESIS_MS + at * BLOCK_MS),
-    }
   }
 
   setBalance(operator: string, amount: bigint): void {
@@ -173,7 +91,7 @@ export class MinerChain {
       if (tx.timeoutHeight < at) continue
       tx.included = { height: height(at), ...this.#include(tx, at) }
     }
-    this.#judge(at)
+    this.#judgeAll()
     this.#settle(at)
     this.#keep()
     for (const wake of this.#waiting) wake()
@@ -282,7 +200,7 @@ export class MinerChain {
     const { timeoutHeight, attempt = 1, feeFactor = 1, fallbackGas } = options
     if (this.height >= timeoutHeight) throw new ChainError('TX_TOO_LATE', 'too late')
     const copy = { claims: new Map(this.#state.claims), balances: new Map(this.#state.balances) }
-    const fault = this.#execute(copy, signer.address, messages, this.height, [])
+    const fault = this.execute(copy, signer.address, messages, this.height, [])
     if (fault !== undefined) {
       const error = simulationError(fault, undefined)
       if (error.data['refusal'] !== 'window-early' || fallbackGas === undefined) throw error
@@ -338,102 +256,19 @@ export class MinerChain {
     if (tx.fails) return { code: 11, log: 'out of gas' }
     const copy = { claims: new Map(this.#state.claims), balances: new Map(balances) }
     const proofs: MsgSubmitProof[] = []
-    const fault = this.#execute(copy, tx.operator, tx.messages, at, proofs)
+    const fault = this.execute(copy, tx.operator, tx.messages, at, proofs)
     if (fault !== undefined) return { code: 1, log: fault }
     this.#state = copy
     this.#judged.push(...proofs)
     return { code: 0, log: '' }
   }
 
-  /** All messages or, if one fails, its fault. */
-  #execute(
-    state: State,
-    operator: string,
-    messages: readonly Any[],
-    at: number,
-    proofs: MsgSubmitProof[],
-  ): string | undefined {
-    for (const [index, { typeUrl, value }] of messages.entries()) {
-      const fault = typeUrl.includes('Claim')
-        ? this.#runClaim(state, MsgCreateClaim.decode(value), at)
-        : this.#runProof(state, operator, MsgSubmitProof.decode(value), at, proofs)
-      if (fault !== undefined) return `failed to execute message; message index: ${index}: ${fault}`
-    }
-    return undefined
-  }
-
-  #runClaim(state: State, message: MsgCreateClaim, at: number): string | undefined {
-    const { sessionHeader, supplierOperatorAddress, rootHash } = message
-    if (sessionHeader === undefined) return 'no header'
-    const { claimOpen, claimClose } = this.windows(sessionHeader)
-    if (at < claimOpen)
-      return `height (${at}) is less than (${claimOpen}): claim attempted outside of the session's claim window`
-    if (at > claimClose)
-      return `height (${at}) is greater than (${claimClose}): claim attempted outside of the session's claim window`
-    if (sumOf(rootHash) !== countOf(rootHash) * CUPR) return 'mismatch: claim compute units'
-    const proofValidationStatus = ClaimProofStatus.PENDING_VALIDATION
-    state.claims.set(`${sessionHeader.sessionId} ${supplierOperatorAddress}`, {
-      supplierOperatorAddress,
-      sessionHeader,
-      rootHash,
-      proofValidationStatus,
-    })
-    return undefined
-  }
-
-  #runProof(
-    state: State,
-    operator: string,
-    message: MsgSubmitProof,
-    at: number,
-    proofs: MsgSubmitProof[],
-  ): string | undefined {
-    const { sessionHeader, supplierOperatorAddress } = message
-    if (sessionHeader === undefined) return 'no header'
-    const { proofOpen, proofClose } = this.windows(sessionHeader)
-    if (at < proofOpen)
-      return `height (${at}) is less than (${proofOpen}): proof attempted outside of the session's proof window`
-    if (at > proofClose)
-      return `height (${at}) is greater than (${proofClose}): proof attempted outside of the session's proof window`
-    const claim = state.claims.get(`${sessionHeader.sessionId} ${supplierOperatorAddress}`)
-    if (claim === undefined) return 'claim not found'
-    const balance = state.balances.get(operator) ?? 0n
-    const fee = fromCoin(this.proof.proofSubmissionFee)
-    if (balance <= fee) return 'not enough funds to submit proof'
-    state.balances.set(operator, balance - fee)
-    if (this.requirement(claim) === 'not-required') return 'proof not required'
-    proofs.push(message)
-    return undefined
-  }
-
-  windows(header: SessionHeader): Windows {
-    const end = height(header.sessionEndBlockHeight)
-    return windowsOf(end, this.shared(end))
-  }
-
-  value(claim: Claim): bigint {
-    return claimedUpokt(sumOf(claim.rootHash), this.target, this.shared(1))
-  }
-
-  requirement(claim: Claim): ProofRequirement {
-    const header = claim.sessionHeader as SessionHeader
-    const seed = this.block(this.windows(header).seed)
-    return proofRequirement(claim, upokt(this.value(claim)), this.proof, seed.hash)
-  }
-
-  #judge(_at: number): void {
+  #judgeAll(): void {
     for (const message of this.#judged.splice(0)) {
-      const header = message.sessionHeader as SessionHeader
-      const name = `${header.sessionId} ${message.supplierOperatorAddress}`
+      const name = `${message.sessionHeader?.sessionId} ${message.supplierOperatorAddress}`
       const claim = this.#state.claims.get(name)
       if (claim === undefined) continue
-      const proof = decodeProof(message.proof)
-      const seed = this.block(this.windows(header).seed)
-      const good =
-        equal(proof.path, proofPath(seed.hash, header.sessionId)) &&
-        verifyProof(proof, claim.rootHash) &&
-        this.judge(header.sessionId)
-      const proofValidationStatus = good ? ClaimProofStatus.VALIDATED : ClaimProofStatus.INVALID
+      const proofValidationStatus = this.verdict(message, claim)
       this.#state.claims.set(name, { ...claim, proofValidationStatus })
     }
   }
@@ -444,48 +279,7 @@ export class MinerChain {
       if (this.windows(header).settlement + this.late > at) continue
       this.#state.claims.delete(name)
       const events = this.events.get(at) ?? []
-      this.events.set(at, [...events, this.#ending(claim, header)])
-    }
-  }
-
-  #ending(claim: Claim, header: SessionHeader): SettlementEvent {
-    const amount = upokt(this.value(claim))
-    const status = claim.proofValidationStatus
-    const requirement = this.requirement(claim)
-    const event = {
-      operator: claim.supplierOperatorAddress as Address,
-      application: header.applicationAddress as Address,
-      serviceId: header.serviceId,
-      sessionEnd: height(header.sessionEndBlockHeight),
-      proofStatus: STATUS.get(status) ?? ('pending' as const),
-      relays: countOf(claim.rootHash),
-      computeUnits: computeUnits(sumOf(claim.rootHash)),
-      estimatedRelays: countOf(claim.rootHash),
-      estimatedComputeUnits: computeUnits(sumOf(claim.rootHash)),
-      claimed: amount,
-    }
-    if (requirement !== 'not-required' && status !== ClaimProofStatus.VALIDATED) {
-      const reason = status === ClaimProofStatus.INVALID ? 'PROOF_INVALID' : 'PROOF_MISSING'
-      return { kind: 'expired', ...event, reason }
-    }
-    const reward = supplierReward(amount, this.tokenomics)
-    const reason = 'TLM_RELAY_BURN_EQUALS_MINT_SUPPLIER_SHAREHOLDER_REWARD_DISTRIBUTION'
-    return {
-      kind: 'settled',
-      ...event,
-      sessionId: header.sessionId,
-      owner: event.operator,
-      proofRequirement: requirement,
-      settled: amount,
-      minted: amount,
-      mintRatio: '1',
-      overservicingLoss: upokt(0),
-      deflationLoss: upokt(0),
-      rewards: new Map([[event.operator, reward]]),
-      rewardDetails: [
-        { recipient: event.operator, reason, amount: reward },
-        { recipient: 'dao', reason: 'TLM_RELAY_BURN_EQUALS_MINT_DAO', amount: upokt(7) },
-      ],
+      this.events.set(at, [...events, this.ending(claim, header)])
     }
   }
 }

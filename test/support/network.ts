@@ -122,9 +122,6 @@ export class Network {
   }
 
   static async open(t: Host, options: NetworkOptions = {}): Promise<Network> {
-    let opened: Network | undefined
-    // Before the folder is made: tap then removes it after this, when nobody writes to it any more.
-    t.teardown(() => opened?.close())
     const folder = await mkdtemp(join(tmpdir(), 'pokt-supplier-test-'))
     const application = actor('application')
     const gatewayKey = actor('gateway')
@@ -195,7 +192,7 @@ export class Network {
       application,
       relayUrl,
     })
-    opened = network
+    t.teardown(() => network.close())
     const chainUrl = (await options.through?.(rpc.url)) ?? rpc.url
     await network.#writeFiles(chainUrl, options)
     return network

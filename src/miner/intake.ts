@@ -76,6 +76,8 @@ export class Intake {
     const known = this.#records.get(name)
     if (known !== undefined) return known
     return await this.#locks.run(name, async () => {
+      const opened = this.#records.get(name)
+      if (opened !== undefined) return opened
       const record = (await this.#deps.sessions.get(key)) ?? (await this.#open(key, header, now))
       if (record.state.at !== 'serving') {
         throw new MinerError('SESSION_SEALED', 'the session is sealed', {

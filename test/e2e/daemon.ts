@@ -8,8 +8,8 @@ import { upokt } from '../../src/base/units.ts'
 import { GatewayError } from '../../src/devnet/gateway.ts'
 import { writeKeyfile } from '../../src/keys/keyfile.ts'
 import { readRunFile } from '../../src/ops/admin.ts'
-import { command, mining } from '../support/command.ts'
 import { actor, field, Network, SERVICE, until } from '../support/network.ts'
+import { command, mining } from '../support/program.ts'
 
 const PASSPHRASE = 'test passphrase'
 const POKT = 1_000_000n

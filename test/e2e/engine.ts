@@ -147,12 +147,24 @@ t.test('the tiny model through relays', async (t) => {
     t.equal(network.named('ClaimSettled').length, 1)
   })
 
-  await t.test('a daemon that is killed takes its engine along', async (t) => {
+  await t.test('a daemon that is killed takes its engine along, at work as it is', async (t) => {
     const pid = await enginePid(network)
+    const wish = { temperature: 2, max_tokens: 200 }
+    const { signal } = new AbortController()
+    const relays = Array.from({ length: 6 * SLOTS }, (_, seed) =>
+      network.gateway.relay(SERVICE, chatRequest('Go on!', { ...wish, seed }), signal),
+    )
+    const ends = Promise.allSettled(relays)
+    const atWork = async () => (await network.report())?.engines[0]?.active === SLOTS
+    await until(atWork, 'every slot has a relay')
     t.type(await startTime(pid), 'string', 'the engine runs')
     await network.stop('SIGKILL')
     const since = systemClock.monotonic()
     await until(async () => (await startTime(pid)) === undefined, 'the engine is gone')
     t.ok(systemClock.monotonic() - since <= 2_000, 'within two seconds')
+    t.ok(
+      (await ends).some(({ status }) => status === 'rejected'),
+      'and was busy until then',
+    )
   })
 })

@@ -6,22 +6,12 @@
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { hex } from '../../src/base/bytes.ts'
-import { type Address, coin, height, upokt } from '../../src/base/units.ts'
-import { relayHash, type SessionHeader } from '../../src/protocol/relay.ts'
-import { isApplicable } from '../../src/protocol/rewards.ts'
-import { foldRoot } from '../../src/smst/fold.ts'
+import { coin, upokt } from '../../src/base/units.ts'
 import { openStore } from '../../src/store/db.ts'
-import type { LedgerEntry } from '../../src/store/ledger.ts'
-import { type Fate, MinerChain } from '../support/miner-chain.ts'
-import {
-  headerOf,
-  Interrupt,
-  MinerWorld,
-  OTHER,
-  type Served,
-  servedRelay,
-} from '../support/miner-world.ts'
+import type { MinerChain } from '../support/miner-chain.ts'
+import { type Crash, judge, type Life, Run, type Verdict } from '../support/miner-life.ts'
+import type { Fate } from '../support/miner-rules.ts'
+import { OTHER } from '../support/miner-world.ts'
 import { proofParams, sharedParams } from '../support/params.ts'
 import { OPERATOR } from '../support/sessions.ts'
 import { storeDeps } from '../support/store.ts'
@@ -29,43 +19,15 @@ import { storeDeps } from '../support/store.ts'
 const store = await openStore(join(t.testdir(), 'db'), storeDeps())
 let lives = 0
 
-interface Life {
-  readonly operators?: readonly Address[]
-  /** Sessions of each operator. */
-  readonly sessions?: number
-  readonly relays?: number
-  readonly fate?: MinerChain['fate']
-  readonly setup?: (chain: MinerChain) => void
-  /** Blocks after the session end until the last look. */
-  readonly until?: number
+/** One life from beginning to end, in a store that has many. */
+async function through(
+  life: Life,
+  crashes: readonly Crash[] = [],
+  everyBlock = false,
+): Promise<Verdict> {
+  return await judge(store, await new Run(store, ++lives, life, crashes).live(everyBlock))
 }
 
-interface Crash {
-  /** The step after which the process is gone: its number, or the first of that name. */
-  readonly after: number | string
-  /** Blocks that pass until it is started again. */
-  readonly down: number
-}
-
-interface Told {
-  readonly header: SessionHeader
-  readonly operator: Address
-  readonly answered: Served[]
-  readonly durable: Served[]
-}
-
-interface Ending {
-  readonly chain: MinerChain
-  readonly told: readonly Told[]
-  readonly entries: readonly LedgerEntry[]
-  readonly crashes: number
-  /** Of the last process. */
-  readonly steps: readonly string[]
-  readonly world: MinerWorld
-}
-
-/** Grace 1, claim 2 to 6, proof 6 to 10 blocks after the end; settled at the end of the last. */
-const UNTIL = 12
 const threshold = (amount: bigint) => (chain: MinerChain) => {
   chain.proof = proofParams({ proofRequirementThreshold: coin(upokt(amount)) })
 }
@@ -76,142 +38,13 @@ const unproven: Life = {
   },
 }
 
-class Run {
-  readonly chain: MinerChain
-  readonly told: Told[] = []
-  readonly end: number
-  readonly #crashes: readonly Crash[]
-  readonly #life: Life
-  #interrupt = new Interrupt()
-  #world: MinerWorld | undefined
-  #died = 0
-
-  constructor(life: Life, crashes: readonly Crash[]) {
-    const number = ++lives
-    this.#life = life
-    this.#crashes = crashes
-    this.end = 10 * number
-    this.chain = new MinerChain(this.end)
-    for (const operator of life.operators ?? [OPERATOR]) {
-      this.chain.setBalance(operator, 1_000_000n)
-      for (let n = 0; n < (life.sessions ?? 1); n++) {
-        const header = headerOf(`life ${number} ${n}`, this.end)
-        this.told.push({ header, operator, answered: [], durable: [] })
-      }
-    }
-    if (life.fate !== undefined) this.chain.fate = life.fate
-    life.setup?.(this.chain)
-  }
-
-  /** @param everyBlock the process is stopped and started again after each block */
-  async live(everyBlock = false): Promise<Ending> {
-    const { relays = 3, until = UNTIL } = this.#life
-    for (const told of this.told) for (let n = 0; n < relays; n++) await this.#serve(told, n)
-    while (this.chain.height < this.end + until) {
-      await (await this.#awake()).mine()
-      if (everyBlock) await this.#world?.stop()
-      await this.#bury()
-    }
-    const world = await this.#awake()
-    const entries: LedgerEntry[] = []
-    const range = { from: height(this.end), to: height(this.end) }
-    for await (const entry of store.ledger.entries(range)) entries.push(entry)
-    const { steps } = this.#interrupt
-    await world.stop()
-    return { chain: this.chain, told: this.told, entries, crashes: this.#died, steps, world }
-  }
-
-  /** A running process: a new one if the last is gone. */
-  async #awake(): Promise<MinerWorld> {
-    while (this.#world === undefined || this.#world.over) {
-      if (this.#world !== undefined)
-        for (let down = this.#crashes[this.#died++]?.down ?? 0; down > 0; down--) this.chain.mine()
-      this.#interrupt = new Interrupt(this.#crashes[this.#died]?.after)
-      this.#world = new MinerWorld(store, this.chain, { interrupt: this.#interrupt })
-      await this.#world.start()
-      await this.#bury()
-    }
-    return this.#world
-  }
-
-  /** The gateway asks again until it has an answer or is told that there was one. */
-  async #serve({ header, operator, answered, durable }: Told, n: number): Promise<void> {
-    const served = servedRelay(header, n, operator)
-    const key = { end: height(this.end), operator, sessionId: header.sessionId }
-    const isDurable = () => store.relays.seen(key, served.replayKey)
-    for (;;) {
-      const world = await this.#awake()
-      const before = await isDurable()
-      try {
-        const outcome = await world.serve(served, header, operator)
-        if (outcome === 'recorded') answered.push(served)
-        if (!before) durable.push(served)
-        return
-      } catch (error) {
-        if (!before && (await isDurable())) durable.push(served)
-        if ((error as { code?: string }).code === 'SESSION_SEALED') return
-        if (!world.signal.aborted) throw error
-        await this.#bury()
-      }
-    }
-  }
-
-  /** Waits until nothing of a process that crashed is at work any more. */
-  async #bury(): Promise<void> {
-    if (this.#interrupt.dead) await this.#world?.stop()
-  }
-}
-
-interface Verdict extends Ending {
-  /** What does not hold that must. */
-  readonly faults: readonly string[]
-  /** What the sessions came to, each outcome once. */
-  readonly outcomes: readonly string[]
-}
-
-/** What must hold at the end of every life. */
-async function judge(ending: Ending): Promise<Verdict> {
-  const { chain, told, entries, world } = ending
-  const faults: string[] = []
-  const must = (holds: boolean, what: string) => void (holds || faults.push(what))
-  must((await store.sessions.open()).length === 0, 'nothing is left in work')
-  must(entries.length === told.length, 'one entry for each session')
-  for (const { header, operator, answered, durable } of told) {
-    const { sessionId } = header
-    const entry = entries.find(
-      ({ key }) => key.sessionId === sessionId && key.operator === operator,
-    )
-    if (entry === undefined) continue
-    const mined = durable.filter(({ relay }) => isApplicable(relayHash(relay), chain.target))
-    const sorted = mined.map(({ leaf }) => leaf).sort((a, b) => Buffer.compare(a.path, b.path))
-    const root = hex(await foldRoot(sorted))
-    for (const sent of chain.roots.get(`${sessionId} ${operator}`) ?? [])
-      must(sent === root, 'one root, of all that was mined')
-    must(answered.length <= durable.length, 'what was answered is on the disk')
-    must(entry.served === durable.length, 'every relay is booked')
-    must(entry.count === BigInt(mined.length), 'those that were mined are in the root')
-    must(entry.claimed === entry.settled + entry.lost, 'what is not paid is lost')
-    must(entry.outcome === 'settled' || entry.reason !== '', 'a loss has a reason')
-    const settled = [...chain.events.values()].flat().filter((event) => {
-      return (
-        event.kind === 'settled' && event.sessionId === sessionId && event.operator === operator
-      )
-    })
-    must((entry.outcome === 'settled') === (settled.length === 1), 'booked as the chain settled')
-  }
-  const { gate, intake, meter } = world
-  must(gate.size + intake.size + meter.size === 0, 'nothing is kept in memory')
-  await store.prune(height(1_000_000))
-  return { ...ending, faults, outcomes: [...new Set(entries.map(({ outcome }) => outcome))] }
-}
-
 async function live(
   t: Test,
   life: Life,
   crashes: readonly Crash[] = [],
   name = 'what must hold',
 ): Promise<Verdict> {
-  const verdict = await judge(await new Run(life, crashes).live())
+  const verdict = await through(life, crashes)
   t.strictSame(verdict.faults, [], name)
   return verdict
 }
@@ -227,7 +60,7 @@ async function everyCrash(t: Test, life: Life, kinds?: readonly string[]): Promi
     .map(([index, kind]) => ({ after: index + 1, kind }))
   const faults: string[] = []
   for (const { after, kind } of steps) {
-    const verdict = await judge(await new Run(life, [{ after, down: 0 }]).live())
+    const verdict = await through(life, [{ after, down: 0 }])
     const fault = (what: string) => faults.push(`step ${after}, ${kind}: ${what}`)
     for (const what of verdict.faults) fault(what)
     if (verdict.crashes !== 1) fault(`${verdict.crashes} crashes`)
@@ -322,7 +155,7 @@ t.test('a proof that the chain judges invalid is a loss, after a second try', as
 
 t.test('stopped and started after every block', async (t) => {
   for (const [name, life] of Object.entries({ proven, unproven })) {
-    const { faults, outcomes, crashes, chain } = await judge(await new Run(life, []).live(true))
+    const { faults, outcomes, crashes, chain } = await through(life, [], true)
     t.ok(crashes > 10, `${name}: ${crashes} restarts`)
     t.strictSame({ faults, outcomes }, { faults: [], outcomes: ['settled'] }, name)
     t.ok(chain.txs.length <= 2, `${name}: and nothing is sent twice`)
@@ -405,11 +238,11 @@ t.test('whatever nodes do and whenever it crashes, the books are right', async (
         }
       }
       const life: Life = { setup, sessions: 2, fate: () => coming.shift() ?? 'accept', until: 14 }
-      const { faults, outcomes } = await judge(await new Run(life, crashes).live())
+      const { faults, outcomes } = await through(life, crashes)
       for (const outcome of outcomes) seen.add(outcome)
       if (faults.length > 0) throw new Error(faults.join())
     }),
-    { seed, numRuns: 60, endOnFailure: true },
+    { seed, numRuns: 50, endOnFailure: true },
   )
   t.ok(seen.has('settled') && seen.size >= 3, `seen: ${[...seen].join(', ')}`)
 })

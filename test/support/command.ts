@@ -1,76 +1,72 @@
-/** The built program as a user runs it: arguments in; exit status, stdout and stderr out. */
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { join } from 'node:path'
-import type { Readable } from 'node:stream'
-import { systemClock } from '../../src/base/clock.ts'
-import { ms } from '../../src/base/units.ts'
-import { packageRoot } from '../../src/config/root.ts'
-import type { Devnet } from '../../src/devnet/chain.ts'
+/** Runs command lines in this process and remembers what they said, printed and asked. */
+import { randomBytes } from 'node:crypto'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { type Context, createContext } from '../../src/cli/context.ts'
+import { runProgram } from '../../src/cli/main.ts'
+import { type Environment, readEnvironment } from '../../src/config/load.ts'
 
-const PROGRAM = join(packageRoot(), 'bin', 'pokt-supplier.js')
-const LOOK_EVERY = ms(20)
-/** No command takes so long; one that would never end must not take its test along. */
-const LIMIT = ms(60_000)
-
-export interface Ran {
-  /** Null for one that a signal ended. */
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
+export interface CommandOptions {
+  /** What somebody types, in order; absent: nobody can be asked. `^C` interrupts. */
+  readonly answers?: readonly string[]
+  readonly environment?: Partial<Environment>
+  readonly clock?: Clock
+  /** Called with each line of talk, while the command runs. */
+  readonly onSay?: (text: string, command: FakeTerminal) => void
 }
 
-/**
- * Without a terminal, and with nothing of this process's environment but the path. What the test tool
- * puts into the environment of every child, to load itself into it, is taken out again by `env`.
- */
-export function launch(
-  home: string,
-  args: readonly string[],
-): ChildProcessByStdio<null, Readable, Readable> {
-  return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, PROGRAM, ...args], {
-    cwd: home,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'] ?? '', HOME: home },
-  })
-}
+export class FakeTerminal {
+  printed = ''
+  said = ''
+  readonly asked: { question: string; hidden: boolean }[] = []
+  readonly context: Context
+  readonly #stop = new AbortController()
 
-/** Runs to its end in `folder`; one that takes a minute is killed. */
-export async function command(folder: string, ...args: string[]): Promise<Ran> {
-  const child = launch(folder, args)
-  let [stdout, stderr] = ['', '']
-  child.stdout.on('data', (chunk: Buffer) => {
-    stdout += chunk.toString()
-  })
-  child.stderr.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString()
-  })
-  const ended = new AbortController()
-  systemClock.sleep(LIMIT, ended.signal).then(
-    () => child.kill('SIGKILL'),
-    () => {},
-  )
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
-  ended.abort()
-  return { status, stdout, stderr }
-}
-
-/** Makes a block for each transaction that arrives, until `work` is done. */
-export async function mining<T>(devnet: Devnet, work: Promise<T>): Promise<T> {
-  let done = false
-  const miner = async () => {
-    while (!done) {
-      if (devnet.mempool.waiting.length > 0) await devnet.mine()
-      await systemClock.sleep(LOOK_EVERY)
+  constructor(options: CommandOptions = {}) {
+    const answers = [...(options.answers ?? [])]
+    this.context = {
+      ...createContext(this.#stop.signal, () => this.interrupt()),
+      clock: options.clock ?? systemClock,
+      keyCost: { n: 2 ** 10, r: 8, p: 1 },
+      randomBytes: (length) => new Uint8Array(randomBytes(length)),
+      environment: { ...readEnvironment({}), ...options.environment },
+      print: (text) => {
+        this.printed += `${text}\n`
+      },
+      say: (text) => {
+        this.said += `${text}\n`
+        options.onSay?.(text, this)
+      },
+      ask:
+        options.answers === undefined
+          ? undefined
+          : async (question, { hidden = false } = {}) => {
+              this.asked.push({ question, hidden })
+              const answer = answers.shift()
+              if (answer === '^C') this.interrupt()
+              this.#stop.signal.throwIfAborted()
+              if (answer === undefined) throw new Error(`nobody expected to be asked: ${question}`)
+              return answer
+            },
     }
   }
-  const [result] = await Promise.all([
-    work.finally(() => {
-      done = true
-    }),
-    miner(),
-  ])
-  return result
+
+  /** As Ctrl-C does. */
+  interrupt(): void {
+    this.#stop.abort(new Error('stopped by SIGINT'))
+  }
+
+  /** @returns the exit status */
+  run(...words: readonly string[]): Promise<number> {
+    return runProgram(this.context, ['node', 'pokt-supplier', ...words])
+  }
+}
+
+/** One command line. */
+export async function command(
+  words: readonly string[],
+  options: CommandOptions = {},
+): Promise<{ status: number; out: string; err: string; asked: FakeTerminal['asked'] }> {
+  const terminal = new FakeTerminal(options)
+  const status = await terminal.run(...words)
+  return { status, out: terminal.printed, err: terminal.said, asked: terminal.asked }
 }

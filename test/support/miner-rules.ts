@@ -5,6 +5,7 @@ import {
   coin,
   computeUnits,
   fromCoin,
+  type Height,
   height,
   ms,
   upokt,

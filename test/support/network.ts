@@ -30,7 +30,7 @@ import type { HttpRequest } from '../../src/protocol/http.ts'
 import type { RelayRequest } from '../../src/protocol/relay.ts'
 import { openStore, type Store } from '../../src/store/db.ts'
 import type { LedgerEntry } from '../../src/store/ledger.ts'
-import { launch } from './command.ts'
+import { launch } from './program.ts'
 import { FakeUpstream } from './upstream.ts'
 
 export const SERVICE = 'text-generation'

@@ -189,8 +189,7 @@ export class Slots {
     const abort = () => controller.abort(options.signal.reason)
     options.signal.addEventListener('abort', abort, { once: true, signal: ended.signal })
     if (options.signal.aborted) abort()
-    const late = new InferenceError('ENGINE_TIMEOUT', 'no answer before the deadline')
-    this.#at(options.deadline, ended.signal, () => controller.abort(late))
+    this.#at(options.deadline, ended.signal, () => controller.abort(late()))
     const cut = new Promise<never>((_, reject) => {
       const onAbort = () => reject(controller.signal.reason)
       controller.signal.addEventListener('abort', onAbort, { once: true })
@@ -270,4 +269,9 @@ export class Slots {
     const left = ms(Math.max(0, deadline - this.#clock.monotonic()))
     this.#clock.sleep(left, ended).then(act, () => {})
   }
+}
+
+/** Made when it is due: an error costs its stack. */
+function late(): InferenceError {
+  return new InferenceError('ENGINE_TIMEOUT', 'no answer before the deadline')
 }

@@ -9,6 +9,7 @@ import { type Environment, loadConfig, readEnvironment } from '../config/load.ts
 import { packageVersion } from '../config/root.ts'
 import type { Config } from '../config/schema.ts'
 import { type Curve, loadCurve } from '../crypto/secp256k1.ts'
+import { KEYFILE_DEFAULTS, type ScryptCost } from '../keys/keyfile.ts'
 import { CliError } from './errors.ts'
 import { askOn } from './terminal.ts'
 
@@ -29,6 +30,8 @@ export interface Context {
   readonly random: () => number
   readonly randomBytes: (length: number) => Uint8Array
   readonly curve: Curve
+  /** Of new key files. */
+  readonly keyCost: ScryptCost
   readonly environment: Environment
   readonly version: string
   /** Aborted by Ctrl-C or SIGTERM. */
@@ -50,6 +53,7 @@ export function createContext(signal: AbortSignal, interrupt: () => void): Conte
     random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
     randomBytes: (length) => new Uint8Array(randomBytes(length)),
     curve: loadCurve(),
+    keyCost: KEYFILE_DEFAULTS,
     environment: readEnvironment(),
     version: packageVersion(),
     signal,

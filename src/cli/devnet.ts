@@ -66,8 +66,8 @@ export function devnetCommand(context: Context): Command {
     .addHelpText(
       'after',
       `
-Nothing here leaves this machine and no money is real. Ctrl-C ends everything, with status 0, but with
---demo only once the chain has paid.
+Nothing here leaves this machine and no money is real. Ctrl-C ends everything, with status 0, but
+with --demo only once the chain has paid.
 
 Examples:
   pokt-supplier devnet

@@ -47,14 +47,10 @@ export function engineCommand(context: Context): Command {
           `there is no engine "${kind}" for ${thisPlatform()}; there is: ${kinds.join(', ') || 'none'}`,
         )
       }
+      const where = await engineOptions(context, options)
       context.say(`installing the ${chosen} engine; this downloads up to a few hundred megabytes`)
       const npm = systemNpm(context.environment.npm)
-      const copy = await installEngine(
-        chosen,
-        { npm },
-        await engineOptions(context, options),
-        context.signal,
-      )
+      const copy = await installEngine(chosen, { npm }, where, context.signal)
       if (options.json === true) context.print(JSON.stringify(copy, null, 2))
       else
         context.print(

@@ -3,6 +3,7 @@ import { SupplierError } from '../base/errors.ts'
 
 export const CLI_ERRORS = {
   USAGE: 'The arguments do not fit together. See --help.',
+  ANSWER: 'What was typed cannot be used. Nothing was written and nothing was sent; run it again.',
   DECLINED: 'You said no. Nothing was sent.',
   REFUSED: 'The chain refused. Nothing more was sent.',
   RELAY_REFUSED: 'The supplier refused, or what it answered is not what it signed.',

@@ -50,6 +50,14 @@ function linesOf(error: SupplierError): string[] {
   return lines
 }
 
+const CLI_STATUS: Readonly<Record<string, number>> = {
+  ANSWER: EXIT.config,
+  FILE: EXIT.config,
+  FOLDER_USED: EXIT.config,
+  REFUSED: EXIT.chain,
+  USAGE: EXIT.config,
+}
+
 function statusOf({ name, code }: SupplierError): number {
   switch (name) {
     case 'StoreError':
@@ -65,10 +73,7 @@ function statusOf({ name, code }: SupplierError): number {
     case 'NodeError':
       return code === 'WRONG_CHAIN' || code === 'CHAIN_ABSENT' ? EXIT.chain : EXIT.failure
     case 'CliError':
-      if (code === 'REFUSED') return EXIT.chain
-      return code === 'USAGE' || code === 'FOLDER_USED' || code === 'FILE'
-        ? EXIT.config
-        : EXIT.failure
+      return CLI_STATUS[code] ?? EXIT.failure
     default:
       return EXIT.failure
   }

@@ -124,7 +124,7 @@ async function save(
   options: Options,
 ): Promise<void> {
   const passphrase = await newPassphrase(context, file, options.passphraseFile)
-  await writeKeyfile(file, secret, passphrase, context)
+  await writeKeyfile(file, secret, passphrase, context, context.keyCost)
   show(context, secret, options, false)
 }
 
@@ -145,7 +145,7 @@ async function newPassphrase(
         }
   const first = await passphraseFor({ ...context, ask: watching }, file, passphraseFile)
   if (typed && (await ask?.('The same passphrase again: ', { hidden: true })) !== first)
-    throw new CliError('USAGE', 'the two passphrases differ; nothing was written')
+    throw new CliError('ANSWER', 'the two passphrases differ')
   return first
 }
 

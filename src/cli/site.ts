@@ -35,6 +35,8 @@ export const SERVICE_ID = 'text-generation'
 const COMPUTE_UNITS_PER_RELAY = 4_000n
 const POKT = 1_000_000n
 const PASSPHRASE = 'devnet'
+/** The passphrase lies beside the key: a costly one would only make the start slower. */
+const CHEAP = { n: 2 ** 10, r: 8, p: 1 }
 
 export interface SiteOptions {
   readonly folder: string
@@ -198,7 +200,7 @@ async function writeKeys(
 ): Promise<void> {
   await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600, flag: 'wx' })
   for (const [name, { secret }] of Object.entries(actors)) {
-    await writeKeyfile(join(folder, `${name}.json`), secret, PASSPHRASE, context)
+    await writeKeyfile(join(folder, `${name}.json`), secret, PASSPHRASE, context, CHEAP)
   }
 }
 

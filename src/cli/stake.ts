@@ -36,8 +36,8 @@ export function stakeCommand(context: Context): Command {
     .addHelpText(
       'after',
       `
-What is staked stands under \`stake\` and \`services\` in the configuration. The amount is the new total.
-New services are served from the next session on.
+What is staked stands under \`stake\` and \`services\` in the configuration. The amount is the new
+total. New services are served from the next session on.
 
 Examples:
   pokt-supplier stake --dry-run

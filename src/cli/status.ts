@@ -33,7 +33,7 @@ export function statusCommand(context: Context): Command {
     .addHelpText(
       'after',
       `
-In the JSON \`state\` is running, starting (or stopping), or stopped. Amounts are in upokt, as strings.
+In the JSON \`state\` is running, starting (or stopping) or stopped. Amounts are upokt, as strings.
 
 Examples:
   pokt-supplier status

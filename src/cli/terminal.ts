@@ -16,7 +16,7 @@ export interface Terminal {
   readonly interrupt: () => void
 }
 
-/** @throws `signal.reason` when interrupted; CliError USAGE when the input ends instead */
+/** @throws `signal.reason` when interrupted; CliError ANSWER when the input ends instead */
 export async function askOn(
   { input, output, signal, interrupt }: Terminal,
   question: string,
@@ -35,7 +35,7 @@ export async function askOn(
     return await new Promise<string>((resolve, reject) => {
       lines.once('SIGINT', interrupt)
       signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-      lines.once('close', () => reject(new CliError('USAGE', 'the input ended without an answer')))
+      lines.once('close', () => reject(new CliError('ANSWER', 'the input ended without an answer')))
       lines.question(question).then(resolve, reject)
       muted = hidden
     })

@@ -31,8 +31,8 @@ export function unstakeCommand(context: Context): Command {
     .addHelpText(
       'after',
       `
-An unstake ends the services with the running session, and the chain discards what is not settled by
-then. To lose nothing: stop the daemon, let \`start --settle\` end, then unstake.
+An unstake ends the services with the running session, and the chain discards what is not settled
+by then. To lose nothing: stop the daemon, let \`start --settle\` end, then unstake.
 
 Examples:
   pokt-supplier start --settle && pokt-supplier unstake

@@ -101,7 +101,8 @@ export function parseConfig(text: string, folder: string): Config {
 function readYaml(text: string): unknown {
   const document = parseDocument(text, { uniqueKeys: true })
   const [fault] = document.errors
-  if (fault !== undefined) throw new ConfigError('CONFIG_YAML', fault.message.trim().replace(/\n\n+/g, '\n'))
+  if (fault !== undefined)
+    throw new ConfigError('CONFIG_YAML', fault.message.trim().replace(/\n\n+/g, '\n'))
   try {
     return document.toJS()
   } catch (cause) {

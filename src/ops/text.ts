@@ -79,7 +79,7 @@ function withReason(row: string, reason = ''): string[] {
 export function earningsLines(earnings: EarningsReport): string[] {
   const lines = entry(
     'earnings',
-    `${earnings.sessions} sessions ended, ${earnings.served} relays, ${pokt(earnings.settledUpokt)} settled, ${pokt(earnings.rewardsUpokt)} to owner and shareholders`,
+    `${earnings.sessions} sessions ended, ${earnings.served} relays, ${pokt(earnings.settledUpokt)} settled, ${pokt(earnings.rewardsUpokt)} paid out`,
   )
   if (earnings.lostUpokt !== '0' || earnings.losses.length > 0)
     lines.push(...entry('lost', pokt(earnings.lostUpokt)))

@@ -113,8 +113,8 @@ export class Admin {
   }
 }
 
-/** The largest report: a table of all open sessions. */
-const REPORT_BYTES_MAX = 32 * 1024 * 1024
+/** Some thirty thousand open sessions. */
+const REPORT_BYTES_MAX = 8 * 1024 * 1024
 
 /**
  * Asks the daemon of a data folder for its report.

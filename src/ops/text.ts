@@ -62,7 +62,8 @@ export function sessionLines(sessions: readonly SessionReport[]): string[] {
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => len(row[i]))))
   const text = (cells: readonly string[]) =>
     cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')
-  const lines = [`${'sessions'.padEnd(LABEL)}${text(head)}  reason`]
+  const names = `${'sessions'.padEnd(LABEL)}${text(head)}`
+  const lines = [names.length + '  reason'.length <= COLUMNS ? `${names}  reason` : names]
   for (const [i, row] of rows.entries()) lines.push(...withReason(text(row), sessions[i]?.reason))
   if (sessions.length > ROWS_MAX)
     lines.push(`${' '.repeat(LABEL)}and ${sessions.length - ROWS_MAX} more; --json has them all`)

@@ -29,6 +29,8 @@ interface Options {
   relayPort: number
   adminPort: number
   slots: number
+  latency: Ms
+  hangUp: number
   demo?: boolean
   keep?: boolean
   supplier: boolean
@@ -55,6 +57,8 @@ export function devnetCommand(context: Context): Command {
     .option('--relay-port <port>', "the supplier's relay port", port, 8_545)
     .option('--admin-port <port>', "the supplier's health and status", port, 8_546)
     .option('--slots <n>', 'requests that the engine runs at the same time', positive, 4)
+    .option('--latency <time>', 'the gateway waits so long before each relay', time, ms(0))
+    .option('--hang-up <share>', 'of 1: the gateway hangs up on so many relays', share, 0)
     .option('--no-supplier', 'only chain and gateway; start the supplier yourself')
     .option('--demo', 'send prompts until the chain has paid, then stop')
     .option('--keep', 'with --demo: go on running afterwards')
@@ -101,6 +105,7 @@ async function inFolder(
   log: Log,
 ): Promise<void> {
   const site = await openSite(context, options, life, log)
+  site.gateway.knobs = { latency: options.latency, hangUpShare: options.hangUp }
   const pace =
     options.blockTime === 'manual' ? 'blocks by hand' : `a block every ${options.blockTime} ms`
   context.say(`chain      ${site.rpcUrl} (${site.config.chain.id}), ${pace}`)
@@ -233,13 +238,24 @@ function positive(text: string): number {
   throw new InvalidArgumentError('a number from 1 to 64 is needed')
 }
 
+function share(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value
+  throw new InvalidArgumentError('a number from 0 to 1 is needed')
+}
+
+function time(text: string): Ms {
+  const match = /^(\d+)(ms|s)$/.exec(text)
+  if (match !== null) return ms(Number(match[1]) * (match[2] === 's' ? 1_000 : 1))
+  throw new InvalidArgumentError('write 200ms or 2s')
+}
+
 /** Faster blocks leave a supplier no time to act in; slower ones are better made by hand. */
 const BLOCK_TIME = { least: 50, most: 600_000 }
 
 function blockTime(text: string): Ms | 'manual' {
   if (text === 'manual') return text
-  const match = /^(\d+)(ms|s)$/.exec(text)
-  const value = Number(match?.[1]) * (match?.[2] === 's' ? 1_000 : 1)
-  if (match !== null && value >= BLOCK_TIME.least && value <= BLOCK_TIME.most) return ms(value)
+  const value = time(text)
+  if (value >= BLOCK_TIME.least && value <= BLOCK_TIME.most) return value
   throw new InvalidArgumentError('write manual, or a time from 50ms to 600s')
 }

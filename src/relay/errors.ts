@@ -23,7 +23,7 @@ export const RELAY_ERRORS = {
   RING_INVALID: 'The signature of the application or its gateway is not good.',
   REPLAYED: 'The same signed request was answered before, or is being answered.',
   SESSION_UNKNOWN:
-    'The chain does not give this session. Is the application staked for the service?',
+    'The chain does not give this session. Check that the application is staked for the service.',
   CHAIN_SILENT: 'The chain node does not answer, so the relay cannot be checked.',
   OVERSERVICED: "The application's stake does not pay for another relay in this session.",
   REFUSED:

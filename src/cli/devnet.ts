@@ -245,17 +245,23 @@ function share(text: string): number {
 }
 
 function time(text: string): Ms {
-  const match = /^(\d+)(ms|s)$/.exec(text)
-  if (match !== null) return ms(Number(match[1]) * (match[2] === 's' ? 1_000 : 1))
-  throw new InvalidArgumentError('write 200ms or 2s')
+  const value = msOf(text)
+  if (value !== undefined && value <= TIME_MAX) return ms(value)
+  throw new InvalidArgumentError('write a time such as 200ms or 2s, at most 600s')
 }
 
-/** Faster blocks leave a supplier no time to act in; slower ones are better made by hand. */
-const BLOCK_TIME = { least: 50, most: 600_000 }
+const TIME_MAX = 600_000
+/** Faster blocks leave a supplier no time to act in. */
+const BLOCK_TIME_MIN = 50
 
 function blockTime(text: string): Ms | 'manual' {
   if (text === 'manual') return text
-  const value = time(text)
-  if (value >= BLOCK_TIME.least && value <= BLOCK_TIME.most) return value
+  const value = msOf(text)
+  if (value !== undefined && value >= BLOCK_TIME_MIN && value <= TIME_MAX) return ms(value)
   throw new InvalidArgumentError('write manual, or a time from 50ms to 600s')
+}
+
+function msOf(text: string): number | undefined {
+  const match = /^(\d+)(ms|s)$/.exec(text)
+  return match === null ? undefined : Number(match[1]) * (match[2] === 's' ? 1_000 : 1)
 }

@@ -66,6 +66,10 @@ t.test('wrong arguments end with status 2 and one clear line', async (t) => {
     ['devnet --block-time 9999999s', /write manual, or a time from 50ms to 600s/],
     ['devnet --rpc-port 70000', /a port is a number/],
     ['devnet --slots 0', /a number from 1 to 64/],
+    ['devnet --latency 1h', /write a time such as 200ms/],
+    ['devnet --latency 99999999s', /at most 600s/],
+    ['devnet --hang-up 2', /a number from 0 to 1/],
+    ['devnet --hang-up some', /a number from 0 to 1/],
     ['devnet --log-level loud', /Allowed choices/],
   ]
   for (const [words, says] of cases) {

@@ -66,10 +66,45 @@ t.test('what one setting cannot know of another is checked too', async (t) => {
   ]
   for (const [extra, message] of cases)
     t.throws(() => parseConfig(MINIMAL + extra, '/'), { code: 'CONFIG_INVALID', message }, extra)
+  const twice = MINIMAL.replace('operators:', 'operators:\n  - keyFile: operator.json')
+  t.throws(() => parseConfig(twice, '/'), {
+    message: /key file "operator.json" stands there twice/,
+  })
+})
+
+t.test('durations and sizes have bounds: a timer that is too long runs out at once', async (t) => {
+  const faults = (chain: string, relay: string) => {
+    const text = MINIMAL.replace('rpc: [', `${chain}\n  rpc: [`) + relay
+    try {
+      parseConfig(text, '/')
+      return ''
+    } catch (error) {
+      return String((error as Error).message)
+    }
+  }
+  for (const [chain, relay, path] of [
+    ['pollEvery: 0s', '', 'chain.pollEvery: write 100ms to 24h, not "0s"'],
+    ['pollEvery: 99ms', '', 'chain.pollEvery: write 100ms to 24h'],
+    ['timeout: 999999h', '', 'chain.timeout: write 100ms to 24h'],
+    ['timeout: 10', '', 'chain.timeout: write a duration with its unit'],
+    ['gasPrice: 0.000001', '', 'chain.gasPrice: write a price such as 0.000001upokt'],
+    ['', 'relay: { requestTimeout: 0s }', 'relay.requestTimeout: write 1s to 24h'],
+    ['', 'relay: { drain: 25h }', 'relay.drain: write 0s to 24h'],
+    ['', 'relay: { bodyMax: 0B }', 'relay.bodyMax: write 1KiB to 1GiB'],
+    ['', 'relay: { bodyMax: 2GiB }', 'relay.bodyMax: write 1KiB to 1GiB'],
+    ['', 'relay: { bodyMax: 20 }', 'relay.bodyMax: write a size with its unit'],
+    ['', 'relay: { listen: 8545 }', 'relay.listen: write an address and a port'],
+    ['', 'relay: { listen: "a b:80" }', 'relay.listen: write an address and a port'],
+    ['', 'stake: { amount: 5, url: "https://x" }', 'stake.amount: write an amount such as'],
+  ] as const)
+    t.match(faults(chain, relay), path, `${chain}${relay}`)
+  t.equal(faults('pollEvery: 100ms', 'relay: { drain: 0s, requestTimeout: 24h }'), '')
 })
 
 t.test('what is not there, and what is not YAML', async (t) => {
   await t.rejects(loadConfig('/nowhere/supplier.yaml'), { code: 'CONFIG_MISSING' })
+  await t.rejects(loadConfig(t.testdir()), { code: 'CONFIG_UNREADABLE' }, 'a folder')
+  t.throws(() => parseConfig('a: *nowhere', '/'), { code: 'CONFIG_YAML' }, 'an alias of nothing')
   t.throws(() => parseConfig('a: [', '/'), { code: 'CONFIG_YAML' })
   t.throws(() => parseConfig('a: 1\na: 2', '/'), { code: 'CONFIG_YAML' })
   t.throws(() => parseConfig('', '/'), { code: 'CONFIG_INVALID' })

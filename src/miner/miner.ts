@@ -35,8 +35,7 @@ export interface MinerDeps {
   readonly claims: Pick<Claims, 'seal' | 'claim' | 'confirm' | 'missed'>
   readonly proofs: Pick<Proofs, 'prove' | 'confirm'>
   readonly settlements: Pick<Settlements, 'settle'>
-  /** Without one, what failed is tried again at the next block only. */
-  readonly clock?: Pick<Clock, 'sleep'>
+  readonly clock: Pick<Clock, 'sleep'>
   readonly log: Log
 }
 
@@ -133,7 +132,7 @@ export class Miner {
         for (const [name, { again }] of tick.acted) if (again) tick.acted.delete(name)
         while (await this.#round(tick));
         this.#planned = height(Math.max(this.#planned ?? 1, block.height))
-        if (!tick.again || clock === undefined) return
+        if (!tick.again) return
         await clock.sleep(delay, signal)
         if (this.#isOld(block)) return
       }

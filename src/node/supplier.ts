@@ -153,7 +153,7 @@ async function start(frame: Frame): Promise<Started> {
   const { log, clock } = deps
   await ownerOnlyFolder(config.dataDir)
   const store = await openStore(join(config.dataDir, 'db'), { log, clock })
-  life.own(store, (open) => open.close())
+  await owned(life, store, (open) => open.close())
   const chain = buildChain(frame)
   const head = await firstBlock(frame, chain)
   await refuseLostStore(frame, chain, store)
@@ -189,8 +189,18 @@ async function start(frame: Frame): Promise<Started> {
 }
 
 async function openRelayPort({ config, life }: Frame, { server }: RelayParts): Promise<number> {
-  life.own(server, (part) => part.stop())
-  return await listening('relay.listen', config.relay.listen, () => server.listen())
+  const port = await listening('relay.listen', config.relay.listen, () => server.listen())
+  await owned(life, server, (part) => part.stop())
+  return port
+}
+
+/** What was opened while the start was called off is closed at once: nobody would do it later. */
+async function owned<T>(life: Lifetime, part: T, close: (part: T) => Promise<void>): Promise<void> {
+  if (!life.signal.aborted) life.own(part, close)
+  else {
+    await close(part)
+    throw life.signal.reason
+  }
 }
 
 /** @throws NodeError PORT instead of what the system says */

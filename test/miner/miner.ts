@@ -37,7 +37,7 @@ class Stage {
     t: Test,
     now: number,
     sessions: readonly SessionRecord[],
-    options: { clock?: boolean; parallelMax?: number } = {},
+    options: { parallelMax?: number } = {},
   ) {
     this.chain = new MinerChain(now)
     this.sessions = [...sessions]
@@ -65,7 +65,7 @@ class Stage {
       },
       proofs: { prove: many('prove'), confirm: one('confirm-proof') },
       settlements: { settle: many('settle') },
-      ...(options.clock === true ? { clock: this.clock } : {}),
+      clock: this.clock,
       log,
     }
     const { parallelMax = MINER_DEFAULTS.parallelMax } = options
@@ -229,7 +229,7 @@ t.test('an action starts only while its block is the newest', async (t) => {
 })
 
 t.test('what may go well later is tried again within the block', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)], { clock: true })
+  const scene = new Stage(t, 13, [session(claiming)])
   scene.act = () => Promise.reject(unavailable(13))
   await scene.start().planned()
   t.strictSame(scene.taken(), ['confirm-claim 0'])
@@ -251,7 +251,7 @@ t.test('what may go well later is tried again within the block', async (t) => {
 })
 
 t.test('a new block ends the tries of the last', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)], { clock: true })
+  const scene = new Stage(t, 13, [session(claiming)])
   scene.act = () => Promise.reject(unavailable(13))
   await scene.start().planned()
   scene.act = () => {}
@@ -263,9 +263,7 @@ t.test('a new block ends the tries of the last', async (t) => {
 })
 
 t.test('what failed for good is tried again at the next block only', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming), session(claiming, { name: 'b' })], {
-    clock: true,
-  })
+  const scene = new Stage(t, 13, [session(claiming), session(claiming, { name: 'b' })])
   scene.act = (_, { key }) => {
     if (scene.nameOf(key.sessionId) === 0) throw new AssertionError('a bug')
   }
@@ -309,7 +307,7 @@ t.test('windows are those of the parameters at the session END', async (t) => {
 })
 
 t.test('a disk that cannot be read is asked again', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)], { clock: true })
+  const scene = new Stage(t, 13, [session(claiming)])
   const { open } = scene
   scene.open = () => Promise.reject(unavailable(13))
   await scene.start().planned()

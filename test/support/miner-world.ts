@@ -29,6 +29,7 @@ import {
 import type { Leaf } from '../../src/smst/fold.ts'
 import { leafDigest } from '../../src/smst/node.ts'
 import type { Store } from '../../src/store/db.ts'
+import { ManualClock } from './clock.ts'
 import { Interrupt, stepwise } from './interrupt.ts'
 import type { MinerChain } from './miner-chain.ts'
 import { CUPR } from './miner-rules.ts'
@@ -173,9 +174,9 @@ export class MinerWorld {
     this.settlements = new Settlements({ chain: query, book, log })
     const { claims, proofs, settlements } = this
     const actions = { gate, claims, proofs, settlements }
-    const clock = options.clock === undefined ? {} : { clock: options.clock }
+    const clock = options.clock ?? new ManualClock()
     this.miner = new Miner(
-      { blocks, chain: query, sessions, ...actions, ...clock, log },
+      { blocks, chain: query, sessions, ...actions, clock, log },
       { ...MINER_DEFAULTS, parallelMax: options.parallelMax ?? MINER_DEFAULTS.parallelMax },
     )
   }

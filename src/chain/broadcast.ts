@@ -92,6 +92,9 @@ export interface PrepareOptions {
 
 /** Of a simulated transaction, where the real one is not known yet: sizes matter a little. */
 const SIMULATED_GAS = 200_000n
+/** Of the gas limit, with each attempt, up to twice the first. */
+const GAS_GROWTH = 0.25
+const GAS_GROWTH_MAX = 2
 
 export class Broadcaster {
   readonly #deps: BroadcasterDeps
@@ -122,7 +125,9 @@ export class Broadcaster {
     const timeoutAt = this.#timeout(status.time, options.lifetime)
     const { timeoutHeight, memo = '' } = options
     const plan = { messages, memo, timeoutHeight, timeoutAt, unordered: true, sequence: 0n }
-    const gas = await this.#gas(signer.publicKey, plan, options.fallbackGas, signal)
+    const simulated = await this.#gas(signer.publicKey, plan, options.fallbackGas, signal)
+    // One that ran out of gas would be estimated alike again.
+    const gas = scaleUp(simulated, gasGrowth(options.attempt ?? 1))
     const fee = feeFor(gas, this.#options.gasPrice, options.feeFactor)
     const { chainId } = this.#options
     const bytes = signTx(signer, { ...plan, gas, fee }, { chainId, accountNumber: account.number })
@@ -262,6 +267,10 @@ export class Broadcaster {
       throw error
     }
   }
+}
+
+function gasGrowth(attempt: number): number {
+  return Math.min(GAS_GROWTH_MAX, 1 + GAS_GROWTH * (attempt - 1))
 }
 
 function accountMissing(address: string): ChainError {

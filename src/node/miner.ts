@@ -1,5 +1,6 @@
 /** The miner's parts, wired. */
 import type { Address } from '../base/units.ts'
+import { feeFor } from '../chain/tx.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { Book } from '../miner/book.ts'
 import { Claims } from '../miner/claims.ts'
@@ -21,6 +22,9 @@ export interface MinerParts {
   readonly gate: Gate
 }
 
+/** Well above what one claim or one proof was seen to use. */
+const TX_GAS = 300_000n
+
 export function buildMiner(frame: Frame, chain: ChainParts, store: Store): MinerParts {
   const log = frame.deps.log.child({ component: 'miner' })
   const { blocks, cached, query, broadcaster } = chain
@@ -39,7 +43,11 @@ export function buildMiner(frame: Frame, chain: ChainParts, store: Store): Miner
     log,
   })
   const submit = new Submit({ broadcaster, sessions, log })
-  const claims = new Claims({ chain: query, sessions, relays, signer, gate, submit, book, log })
+  const txFee = feeFor(TX_GAS, frame.config.chain.gasPrice)
+  const claims = new Claims(
+    { chain: query, sessions, relays, signer, gate, submit, book, log },
+    { txFee },
+  )
   const proofs = new Proofs({ chain: query, blocks, sessions, relays, signer, submit, log })
   const settlements = new Settlements({ chain: query, book, log })
   const miner = new Miner({

@@ -164,6 +164,17 @@ t.test(
   },
 )
 
+t.test('gas grows with each attempt, up to twice', async (t) => {
+  const { broadcaster } = await setUp(t)
+  const limits: (bigint | undefined)[] = []
+  for (const attempt of [1, 2, 9]) {
+    const options = { timeoutHeight: height(110), attempt }
+    const tx = await broadcaster.prepare(SUPPLIER1, [MESSAGE, MESSAGE], options)
+    limits.push(open(tx.bytes).auth.fee?.gasLimit)
+  }
+  t.strictSame(limits, [180_002n, 225_003n, 360_004n])
+})
+
 t.test('options of a transaction', async (t) => {
   const { broadcaster, deps } = await setUp(t)
   const tx = await broadcaster.prepare(SUPPLIER1, [MESSAGE], {

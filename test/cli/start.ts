@@ -74,6 +74,7 @@ t.test('--settle serves nothing, pays out what was served, and ends by itself', 
 
   const { terminal, running, report } = await started(network, '--settle')
   t.match(await report(), { serving: false, problems: [], sessions: [{ served: 2 }] })
+  t.not((await report()).engines[0]?.state, 'ready', 'no engine is loaded for it')
   await t.rejects(network.relay(), { code: 'RELAY' }, 'the relay port stays closed')
   let ended = false
   void running.finally(() => {

@@ -254,7 +254,7 @@ t.test('whatever nodes do and whenever it crashes, the books are right', async (
       for (const outcome of outcomes) seen.add(outcome)
       if (faults.length > 0) throw new Error(faults.join())
     }),
-    { seed, numRuns: 40, endOnFailure: true },
+    { seed, numRuns: 30, endOnFailure: true },
   )
   t.ok(seen.has('settled') && seen.size >= 3, `seen: ${[...seen].join(', ')}`)
 })

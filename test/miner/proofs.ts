@@ -114,6 +114,24 @@ t.test('a session that cannot be proven does not hold up the others', async (t) 
   )
 })
 
+t.test('without the key of an operator its claims wait, and the loss says why', async (t) => {
+  const { stage, session } = await claimed(t)
+  const { store, world, chain } = stage
+  const parts = { chain: chain.query, blocks: chain.blocks, sessions: store.sessions }
+  const proofs = new Proofs({
+    ...parts,
+    relays: store.relays,
+    signer: () => undefined,
+    submit: world.submit,
+    log: recordingLog().log,
+  })
+  await proofs.prove([session], await stage.moment(), stage.signal)
+  t.match(await stage.now(session), { state: { at: 'claimed' }, reason: /^KEY_MISSING/ })
+  chain.mineTo(20)
+  await world.settlements.settle([await stage.now(session)], await stage.moment(), stage.signal)
+  t.match(await stage.entry(session), { outcome: 'expired', reason: /^PROOF_MISSING: KEY_MISSING/ })
+})
+
 t.test('no proof is sent that does not verify', async (t) => {
   const { stage, session } = await claimed(t, ['a'], 3)
   const broken: SessionRecord = { ...session, state: { at: 'claimed', root: root(3_000n, 3n) } }

@@ -223,7 +223,10 @@ t.test('answers that are none are told from no daemon', async (t) => {
   const listeners: Record<string, RequestListener> = {
     'not JSON': (_, response) => response.end('<html>'),
     'not a report': (_, response) => response.end('{"version":"9"}'),
-    'cut off': (_, response) => response.writeHead(200, { 'content-length': '100' }).end('{'),
+    'cut off': (_, response) => {
+      response.writeHead(200, { 'content-length': '100' })
+      response.write('{', () => response.destroy())
+    },
     'hung up': (incoming) => incoming.destroy(),
     'a failure': (_, response) => response.writeHead(500).end('{}'),
     'a redirect': (_, response) => response.writeHead(302, { location: '/' }).end(),

@@ -42,3 +42,18 @@ export async function passphraseFor(
       ask === undefined ? undefined : () => ask(`Passphrase of ${keyFile}: `, { hidden: true }),
   })
 }
+
+/** `work` for each operator in turn; with `json` what was done is printed, also before a failure. */
+export async function eachOperator(
+  context: Context,
+  config: Config,
+  options: { readonly json?: boolean },
+  work: (signer: Signer) => Promise<unknown>,
+): Promise<void> {
+  const results: unknown[] = []
+  try {
+    for (const signer of await openSigners(context, config)) results.push(await work(signer))
+  } finally {
+    if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
+  }
+}

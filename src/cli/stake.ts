@@ -17,7 +17,7 @@ import type { Signer } from '../keys/keyring.ts'
 import { RPCType } from '../protocol/gen/pocket/shared/shared.ts'
 import { chainAccess, sayConcerns, sendAndWait } from './chain.ts'
 import { type Context, configOf, confirm, EXIT_HELP } from './context.ts'
-import { openSigners } from './signers.ts'
+import { eachOperator } from './signers.ts'
 
 interface Options {
   config?: string
@@ -47,14 +47,9 @@ ${EXIT_HELP}`,
     .action(async (options: Options) => {
       const config = await configOf(context, options.config)
       requireStake(config)
-      const results: unknown[] = []
-      try {
-        for (const signer of await openSigners(context, config))
-          results.push(await stakeOne(context, config, signer, options))
-      } finally {
-        // Also what was done before one of several failed.
-        if (options.json === true) context.print(JSON.stringify({ suppliers: results }, null, 2))
-      }
+      await eachOperator(context, config, options, (signer) =>
+        stakeOne(context, config, signer, options),
+      )
     })
 }
 

@@ -1,8 +1,9 @@
 /** The style that a program can check: floors, sizes, banned calls with what to use instead. */
 import { readdir, readFile } from 'node:fs/promises'
-import { dirname, join, relative, resolve, sep } from 'node:path'
+import { dirname, join, relative, sep } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
+import { packageRoot } from '../src/config/root.ts'
 
 const FLOORS =
   'base crypto protocol smst keys store chain miner gpu models inference relay config ops node devnet cli'.split(
@@ -43,7 +44,7 @@ const BANNED: readonly { call: RegExp; except: RegExp; instead: string }[] = [
   { call: /\bthrow new Error\(/, except: /^$/, instead: 'a SupplierError with a code, or assert' },
 ]
 
-const root = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), '..')
+const root = packageRoot()
 const src = join(root, 'src')
 const names = (await readdir(src, { recursive: true }))
   .filter((name) => name.endsWith('.ts') && !name.includes(`gen${sep}`))

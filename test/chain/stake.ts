@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { hex, unhex } from '../../src/base/bytes.ts'
 import { type Address, height, type Upokt, upokt } from '../../src/base/units.ts'
@@ -17,6 +18,7 @@ import {
   unstakeCosts,
   unstakeSupplierMessage,
 } from '../../src/chain/stake.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import { MsgSend } from '../../src/protocol/gen/cosmos/bank/bank.ts'
 import { TxBody, TxRaw } from '../../src/protocol/gen/cosmos/tx/tx.ts'
 import {
@@ -39,7 +41,7 @@ import {
 import { recordings } from '../support/recorded-node.ts'
 
 const TXS = JSON.parse(
-  readFileSync(new URL('../vectors/chain/txs.json', import.meta.url), 'utf8'),
+  readFileSync(join(packageRoot(), 'test/vectors/chain/txs.json'), 'utf8'),
 ) as Record<string, { tx_hex: string }>
 
 const OWNER = 'pokt1nk6qr3rzufhztprhs05xv90reg0t4d83gj8qxu' as Address

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { hex, unhex } from '../../src/base/bytes.ts'
@@ -15,6 +16,7 @@ import {
   txHash,
   unsignedTx,
 } from '../../src/chain/tx.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import { loadCurve } from '../../src/crypto/secp256k1.ts'
 import { AuthInfo, TxBody, TxRaw } from '../../src/protocol/gen/cosmos/tx/tx.ts'
 
@@ -40,7 +42,7 @@ interface TxVector {
 }
 
 function read<T>(file: string): T {
-  return JSON.parse(readFileSync(new URL(`../vectors/${file}`, import.meta.url), 'utf8')) as T
+  return JSON.parse(readFileSync(join(packageRoot(), 'test/vectors', file), 'utf8')) as T
 }
 
 const { txs: VECTORS } = read<{ txs: TxVector[] }>('tx.json')

@@ -4,9 +4,10 @@ import t from 'tap'
 import { SupplierError } from '../../src/base/errors.ts'
 import { ChainError } from '../../src/chain/errors.ts'
 import { adviceFor } from '../../src/cli/advice.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import { InferenceError } from '../../src/inference/errors.ts'
 
-const src = join(import.meta.dirname, '..', '..', 'src')
+const src = join(packageRoot(), 'src')
 const names = (await readdir(src, { recursive: true })).filter(
   (name) => name.endsWith('.ts') && !name.includes('gen/'),
 )

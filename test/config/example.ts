@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { parseConfig } from '../../src/config/load.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import { ConfigSchema } from '../../src/config/schema.ts'
 
 interface Schema {
@@ -15,7 +17,7 @@ interface Schema {
   description?: string
 }
 
-const text = await readFile(new URL('../../supplier.example.yaml', import.meta.url), 'utf8')
+const text = await readFile(join(packageRoot(), 'supplier.example.yaml'), 'utf8')
 
 /** Every setting of the schema as a path; list entries and variants share one. */
 function settings(schema: Schema, path = ''): Map<string, Schema> {

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { concat, equal, hex, sha256, unhex, utf8 } from '../../src/base/bytes.ts'
 import { SupplierError } from '../../src/base/errors.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import { ORDER, writeInteger } from '../../src/crypto/scalar.ts'
 import { loadCurve } from '../../src/crypto/secp256k1.ts'
 import { KeyError } from '../../src/keys/errors.ts'
@@ -82,7 +83,7 @@ t.test('a sealed key opens to itself, with and without its words', async (t) => 
 })
 
 t.test('a file of the first version opens for ever', async (t) => {
-  const text = await readFile(new URL('../vectors/keyfile-1.json', import.meta.url), 'utf8')
+  const text = await readFile(join(packageRoot(), 'test/vectors/keyfile-1.json'), 'utf8')
   const { n, r, p } = inner(fields(text), 'kdf')
   t.strictSame({ n, r, p }, KEYFILE_DEFAULTS, 'made with the parameters of today')
   const secret = await openKey(text, WORDS)

@@ -11,7 +11,7 @@ import { hex } from '../../src/base/bytes.ts'
 import { openStore, type Store } from '../../src/store/db.ts'
 import { incompressible, record, relay, sessionKey, storeDeps } from '../support/store.ts'
 
-const WRITER = new URL('../support/store-writer.ts', import.meta.url)
+const WRITER = new URL('../support/store-writer.js', import.meta.url)
 const key = sessionKey()
 
 interface Writer {
@@ -23,10 +23,9 @@ interface Writer {
   kill(): Promise<void>
 }
 
-/** Records relays in another process, with the loaders of this one. */
+/** Records relays in another process. */
 async function startWriter(t: Test, path: string, lanes: number, prefix: string): Promise<Writer> {
   const child = fork(WRITER, [path, `${lanes}`, prefix], {
-    execArgv: process.execArgv,
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
   const ended = once(child, 'close')

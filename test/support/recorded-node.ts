@@ -8,9 +8,11 @@
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { systemClock } from '../../src/base/clock.ts'
 import { ms } from '../../src/base/units.ts'
+import { packageRoot } from '../../src/config/root.ts'
 
 export interface RpcRequest {
   readonly method: string
@@ -65,7 +67,7 @@ export async function until(condition: () => boolean, what = 'condition'): Promi
 
 /** One of the recorded lists: `rpc`, `abci_query`, `broadcast`, `simulate`. */
 export function recordings<T = Recording>(file: string): T[] {
-  const path = new URL(`../vectors/chain/${file}.json`, import.meta.url)
+  const path = join(packageRoot(), 'test/vectors/chain', `${file}.json`)
   return JSON.parse(readFileSync(path, 'utf8')) as T[]
 }
 

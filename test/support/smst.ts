@@ -1,6 +1,8 @@
 /** Tries from the golden files, and the trie by its plain definition: slow, recursive, obvious. */
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { compare, concat, equal, sha256, u64, unhex } from '../../src/base/bytes.ts'
+import { packageRoot } from '../../src/config/root.ts'
 import type { Closest } from '../../src/smst/fold.ts'
 import { leafDigest, PLACEHOLDER } from '../../src/smst/node.ts'
 
@@ -53,7 +55,7 @@ export interface TrieRow {
 
 /** The rows with a trie; rows of kind `verdict` have none. */
 export async function trieRows(): Promise<TrieRow[]> {
-  const text = await readFile(new URL('../vectors/smst.jsonl', import.meta.url), 'utf8')
+  const text = await readFile(join(packageRoot(), 'test/vectors/smst.jsonl'), 'utf8')
   const rows = text.trimEnd().split('\n')
   return rows.map((line) => JSON.parse(line) as TrieRow).filter(({ kind }) => kind !== 'verdict')
 }

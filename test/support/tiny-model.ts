@@ -1,10 +1,11 @@
 /** The tiny model that lies in models/, and how tests load it: one thread, no GPU, answers by heart. */
-import { fileURLToPath } from 'node:url'
+
+import { tinyModelPath } from '../../src/config/root.ts'
 import type { ChatMessage, ChatRequest } from '../../src/inference/backend.ts'
 import type { ModelOptions } from '../../src/inference/llamacpp/model.ts'
 import type { Sampling, SamplingDefaults } from '../../src/inference/llamacpp/sampling.ts'
 
-export const TINY_MODEL = fileURLToPath(new URL('../../models/tiny-chat.gguf', import.meta.url))
+export const TINY_MODEL = tinyModelPath()
 
 export const TINY_OPTIONS: ModelOptions = {
   modelPath: TINY_MODEL,

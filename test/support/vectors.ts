@@ -1,9 +1,10 @@
 /** Golden data of test/vectors, read row by row. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { packageRoot } from '../../src/config/root.ts'
 import { Params } from '../../src/protocol/gen/pocket/shared/shared.ts'
 
-const folder = join(import.meta.dirname, '..', 'vectors')
+const folder = join(packageRoot(), 'test', 'vectors')
 
 export interface Row {
   id: string

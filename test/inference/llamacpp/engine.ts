@@ -1,19 +1,18 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../../src/base/clock.ts'
 import { ms } from '../../../src/base/units.ts'
 import { startTime } from '../../../src/inference/llamacpp/orphan.ts'
-import { build } from '../../support/built.ts'
 import { until } from '../../support/fake-engine.ts'
 import { type BackendWishes, llamaCpp } from '../../support/llamacpp.ts'
 import { ANSWERS, request, TINY_MODEL } from '../../support/tiny-model.ts'
 
 const folder = t.testdir({})
-const built = await build(folder)
-const entry = built('inference/llamacpp/engine.js')
+const entry = new URL('../../../src/inference/llamacpp/engine.js', import.meta.url)
+/** Keeps an engine busy, until it is killed. */
+const PARENT = new URL('../../support/engine-parent.js', import.meta.url)
 const signal = new AbortController().signal
 
 /** The shipped engine with the real llama.cpp. */
@@ -76,32 +75,6 @@ t.test('what cannot be loaded', async (t) => {
   await t.rejects(started(t, { library }), { code: 'ENGINE_MISSING' })
 })
 
-/**
- * A supplier in small, whose engine has work for ten seconds. It says the engine's process id once answers
- * are under way.
- */
-const PARENT = `
-import { systemClock } from './base/clock.js'
-import { silentLog } from './base/log.js'
-import { LlamaCppBackend } from './inference/llamacpp/host.js'
-import { LLAMACPP_DEFAULTS } from './inference/llamacpp/options.js'
-const backend = new LlamaCppBackend(
-  { clock: systemClock, log: silentLog(), random: Math.random },
-  { ...LLAMACPP_DEFAULTS, ...JSON.parse(process.argv[2]) },
-)
-await backend.start()
-let pieces = 0
-const onText = () => {
-  if (++pieces === 500) process.send(backend.pid)
-}
-const { signal } = new AbortController()
-const messages = [{ role: 'user', content: 'Count from 0 to 15.' }]
-const work = async () => {
-  for (;;) await backend.chat({ messages, stop: [], body: {} }, { signal, onText })
-}
-for (let i = 0; i < backend.info().slots; i++) void work()
-`
-
 function parent(): ChildProcess {
   const options = {
     model: 'tiny-chat',
@@ -115,11 +88,10 @@ function parent(): ChildProcess {
     environment: {},
     recordFile: join(folder, 'parent.json'),
   }
-  return fork(join(folder, 'parent.js'), [JSON.stringify(options)], { execArgv: [] })
+  return fork(PARENT, [JSON.stringify(options)], { execArgv: [] })
 }
 
 t.test('the engine ends with its supplier, in the middle of its work', async (t) => {
-  await writeFile(join(folder, 'parent.js'), PARENT)
   const supplier = parent()
   t.teardown(() => supplier.kill('SIGKILL'))
   const [pid] = (await once(supplier, 'message')) as [number]

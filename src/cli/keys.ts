@@ -1,18 +1,13 @@
 /** `pokt-supplier keys`: make, import and show key files. Secrets are never arguments. Tests: test/cli/keys.ts. */
 import { access } from 'node:fs/promises'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { readSecretFile } from '../base/files.ts'
 import { KeyError } from '../keys/errors.ts'
 import { readKeyfile, writeKeyfile } from '../keys/keyfile.ts'
-import {
-  createMnemonic,
-  type SecretKey,
-  secretFromHex,
-  secretFromMnemonic,
-  signerOf,
-} from '../keys/keyring.ts'
+import { createMnemonic, type SecretKey, secretFromMnemonic, signerOf } from '../keys/keyring.ts'
 import { type Context, confirm, EXIT_HELP } from './context.ts'
 import { CliError } from './errors.ts'
+import { type ImportOptions, importedSecret } from './keys-import.ts'
 import { passphraseFor } from './signers.ts'
 
 interface Options {
@@ -61,17 +56,34 @@ function createCommand(context: Context): Command {
 function importCommand(context: Context): Command {
   return new Command('import')
     .description(
-      'read words or a key in hex from a file or a prompt and write them, encrypted, to a file',
+      'take a key from words, hex, an export or a keyring of pocketd; write it, encrypted',
     )
     .argument('<file>', 'the key file; it must not exist yet')
-    .option('--from <file>', 'a file (mode 600) with the words or 64 hex digits; else a prompt')
-    .option('--passphrase-file <file>', FILE)
+    .option(
+      '--from <file>',
+      'a file (mode 600) with words, 64 hex digits or an export; else a prompt',
+    )
+    .option('--armor-passphrase-file <file>', 'passphrase of the export; else a prompt')
+    .addOption(new Option('--keyring <folder>', 'a keyring folder of pocketd').conflicts('from'))
+    .option('--name <name>', 'the key of the keyring')
+    .option('--keyring-passphrase-file <file>', 'passphrase of a keyring-file; else a prompt')
+    .option('--passphrase-file <file>', `of the new file: ${FILE}`)
     .option('--json', 'one JSON object instead of text')
-    .addHelpText('after', '\nExample:\n  pokt-supplier keys import operator.json --from words.txt')
-    .action(async (file: string, options: Options & { from?: string }) => {
+    .addHelpText(
+      'after',
+      `
+What is imported stays as it is. An export is what \`pocketd keys export NAME\` prints, from BEGIN to
+END: pocketd keys export NAME > key.armor; chmod 600 key.armor. A keyring is the folder keyring-test or
+keyring-file of pocketd; from its other backends, export the key first.
+
+Examples:
+  pokt-supplier keys import operator.json --from words.txt
+  pokt-supplier keys import operator.json --from key.armor
+  pokt-supplier keys import operator.json --keyring ~/.pocket/keyring-test --name supplier1`,
+    )
+    .action(async (file: string, options: Options & ImportOptions) => {
       await refuseExisting(file)
-      const secret = secretFrom(await secretText(context, options.from), context)
-      await save(context, file, secret, options)
+      await save(context, file, await importedSecret(context, options), options)
     })
 }
 
@@ -93,19 +105,6 @@ function showCommand(context: Context): Command {
         await confirm(context, 'This shows the secret on the screen. Go on?', options.yes === true)
       show(context, secret, options, options.secret === true)
     })
-}
-
-async function secretText(context: Context, from: string | undefined): Promise<string> {
-  if (from !== undefined) return await readSecretFile(from)
-  if (context.ask === undefined) throw new CliError('USAGE', 'nobody can be asked here: add --from')
-  return await context.ask('Words or private key in hex: ', { hidden: true })
-}
-
-/** Words may stand on several lines; hex may begin with 0x. @throws KeyError MNEMONIC, HEX */
-function secretFrom(text: string, { curve }: Context): SecretKey {
-  const words = text.trim().split(/\s+/)
-  if (words.length > 1) return secretFromMnemonic(words.join(' '))
-  return secretFromHex((words[0] ?? '').replace(/^0x/i, ''), curve)
 }
 
 /** Before anything is asked: `writeKeyfile` makes sure of it at the end. @throws KeyError KEYFILE_EXISTS */

@@ -8,6 +8,15 @@ export const KEY_ERRORS = {
   MNEMONIC:
     'Not a mnemonic. It is 12, 15, 18, 21 or 24 English words in lower case with one blank between them; the last word is a check on the others, so one wrong word is noticed.',
   HEX: 'Not a private key in hex. It is 64 digits without 0x, of a number from 1 to N-1.',
+  ARMOR:
+    'Not an armored private key, or cut or altered. Export it again with pocketd keys export NAME, and put the whole text, from BEGIN to END, into a file for --from.',
+  KEYRING:
+    'Not a keyring that can be read. It is a folder keyring-test or keyring-file of pocketd, with a file NAME.info for each key. From any other backend, and for old entries: pocketd keys export NAME, then --from.',
+  KEY_NAME: 'Say with --name which key of the keyring is meant. Capitals matter.',
+  KEY_KIND:
+    'A supplier signs by itself with a secp256k1 private key that it holds. Make one with pocketd keys add or pokt-supplier keys create, and stake with its address.',
+  IMPORT_PASSPHRASE:
+    'It is the one that pocketd asked for: at the export, or at the first key of a keyring-file. The passphrase of the new key file is another matter.',
   KEYFILE:
     'The key file is damaged, was altered or is not a key file. Restore it from a backup, or make it again from the mnemonic.',
   KEYFILE_EXISTS:
@@ -20,3 +29,9 @@ export const KEY_ERRORS = {
 } as const
 
 export class KeyError extends SupplierError<keyof typeof KEY_ERRORS> {}
+
+/** Text from elsewhere, fit for a message: no control characters, nothing that turns the line around. */
+export function shown(text: string): string {
+  const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?')
+  return clean.length > 64 ? `${clean.slice(0, 64)}…` : clean
+}

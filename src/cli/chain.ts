@@ -3,12 +3,14 @@
  * Tests: test/cli/stake.ts.
  */
 import { silentLog } from '../base/log.ts'
-import { type Height, offset } from '../base/units.ts'
-import { Broadcaster } from '../chain/broadcast.ts'
+import { type Height, type Ms, ms, offset, type Upokt, upokt } from '../base/units.ts'
+import { BROADCASTER_DEFAULTS, Broadcaster } from '../chain/broadcast.ts'
+import type { Concern } from '../chain/concern.ts'
 import { ChainError } from '../chain/errors.ts'
+import { Json } from '../chain/json.ts'
 import { Query } from '../chain/query.ts'
-import { Rpc } from '../chain/rpc.ts'
-import type { Concern } from '../chain/stake.ts'
+import { type NodeStatus, Rpc } from '../chain/rpc.ts'
+import { feeFor, type GasPrice, greater, scaleUp, timestampAfter, unsignedTx } from '../chain/tx.ts'
 import type { Config } from '../config/schema.ts'
 import type { Signer } from '../keys/keyring.ts'
 import type { Any } from '../protocol/gen/google/protobuf/any.ts'
@@ -19,9 +21,19 @@ export interface ChainAccess {
   readonly rpc: Rpc
   readonly query: Query
   readonly broadcaster: Broadcaster
-  /** The latest height of the configured chain. @throws ChainError CHAIN_ID of a foreign one, and others */
+  readonly gasPrice: GasPrice
+  /** What a node of the configured chain says. @throws ChainError CHAIN_ID of a foreign one, and others */
+  status(): Promise<NodeStatus>
+  /** The latest height by `status`. */
   height(): Promise<Height>
 }
+
+/** Well above what a stake message, a claim or a proof was seen to use. */
+const TX_GAS = 300_000n
+/** Of the simulated transaction; the real limit follows from it. */
+const SIMULATED_GAS = 200_000n
+/** Blocks over which the time of one is averaged. */
+const RECENT_BLOCKS = 100
 
 /** Blocks that a command's transaction has to be included. */
 const PATIENCE = 20
@@ -32,15 +44,70 @@ export function chainAccess(context: Context, config: Pick<Config, 'chain'>): Ch
   const rpc = new Rpc({ clock, random, log: silentLog() }, { endpoints, timeout })
   const query = new Query({ rpc, clock })
   const broadcaster = new Broadcaster({ rpc, query, clock, randomBytes }, { chainId: id, gasPrice })
-  const height = async () => {
-    const status = await rpc.status(signal)
-    if (status.chainId !== id)
-      throw new ChainError('CHAIN_ID', `the node is of chain "${status.chainId}", not of "${id}"`)
-    if (status.catchingUp)
-      context.say(`warning: the node is still catching up; it is at ${status.height}`)
-    return status.height
+  let isWarned = false
+  const status = async () => {
+    const said = await rpc.status(signal)
+    if (said.chainId !== id)
+      throw new ChainError('CHAIN_ID', `the node is of chain "${said.chainId}", not of "${id}"`)
+    if (said.catchingUp && !isWarned)
+      context.say(`warning: the node is still catching up; it is at ${said.height}`)
+    isWarned = said.catchingUp
+    return said
   }
-  return { rpc, query, broadcaster, height }
+  const height = async () => (await status()).height
+  return { rpc, query, broadcaster, gasPrice, status, height }
+}
+
+/** What the gas of one message costs at the most. */
+export function txFeeMax({ gasPrice }: Pick<ChainAccess, 'gasPrice'>): Upokt {
+  return feeFor(TX_GAS, gasPrice)
+}
+
+export interface Estimate {
+  readonly gas: bigint
+  readonly fee: Upokt
+}
+
+/** What the transaction would cost if it were sent now. @throws ChainError SIMULATION */
+export async function estimate(
+  chain: ChainAccess,
+  signer: Signer,
+  message: Any,
+  { height, time }: Pick<NodeStatus, 'height' | 'time'>,
+  signal: AbortSignal,
+): Promise<Estimate> {
+  const { lifetime, gasFactor, gasMin } = BROADCASTER_DEFAULTS
+  const plan = {
+    messages: [message],
+    timeoutHeight: offset(height, PATIENCE),
+    timeoutAt: timestampAfter(time, BigInt(lifetime) * 1_000_000n),
+    unordered: true,
+    sequence: 0n,
+    gas: SIMULATED_GAS,
+    fee: upokt(1),
+  }
+  const used = await chain.broadcaster.simulate(unsignedTx(signer.publicKey, plan), signal)
+  const gas = greater(scaleUp(used, gasFactor), gasMin)
+  return { gas, fee: feeFor(gas, chain.gasPrice) }
+}
+
+/** What a block took lately, on the average; undefined where the node does not say. */
+export async function blockTime(
+  { rpc }: Pick<ChainAccess, 'rpc'>,
+  { height, time, earliest }: Pick<NodeStatus, 'height' | 'time' | 'earliest'>,
+  signal: AbortSignal,
+): Promise<Ms | undefined> {
+  const from = Math.max(earliest, height - RECENT_BLOCKS, 1)
+  if (from >= height) return undefined
+  try {
+    const answer = await rpc.call('header', { height: String(from) }, signal)
+    const then = new Json(answer, 'result').get('header').get('time').time()
+    return ms(Math.max(0, time - then) / (height - from))
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof ChainError) return undefined
+    throw error
+  }
 }
 
 /**

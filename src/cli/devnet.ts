@@ -17,7 +17,7 @@ import { type Context, EXIT_HELP } from './context.ts'
 import { CliError } from './errors.ts'
 import { chat, PROMPTS } from './prompts.ts'
 import { openSite, type Site, type SiteOptions } from './site.ts'
-import { supplierStake } from './stake.ts'
+import { supplierStake } from './stake-options.ts'
 import { untilAborted } from './start.ts'
 import { BlockStory, type Story } from './story.ts'
 

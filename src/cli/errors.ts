@@ -6,6 +6,8 @@ export const CLI_ERRORS = {
   ANSWER: 'What was typed cannot be used. Nothing was written and nothing was sent; run it again.',
   DECLINED: 'You said no. Nothing was sent.',
   REFUSED: 'The chain refused. Nothing more was sent.',
+  UNSETTLED:
+    'Relays that were served would stay unpaid. Run pokt-supplier start --settle first; unstake --now gives them up.',
   RELAY_REFUSED: 'The supplier refused, or what it answered is not what it signed.',
   FOLDER_USED:
     'A devnet starts with a new chain, on which old keys and databases are worth nothing. Remove the folder, or name another with --data.',

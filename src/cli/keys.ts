@@ -72,9 +72,9 @@ function importCommand(context: Context): Command {
     .addHelpText(
       'after',
       `
-What is imported stays as it is. An export is what \`pocketd keys export NAME\` prints, from BEGIN to
-END: pocketd keys export NAME > key.armor; chmod 600 key.armor. A keyring is the folder keyring-test or
-keyring-file of pocketd; from its other backends, export the key first.
+What is imported stays as it is. An export is what \`pocketd keys export NAME\` prints, from BEGIN
+to END: pocketd keys export NAME > key.armor; chmod 600 key.armor. A keyring is the folder
+keyring-test or keyring-file of pocketd; from its other backends, export the key first.
 
 Examples:
   pokt-supplier keys import operator.json --from words.txt

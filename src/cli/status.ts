@@ -7,18 +7,14 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { silentLog } from '../base/log.ts'
-import { withDeadline } from '../base/retry.ts'
-import { ms } from '../base/units.ts'
 import type { Config } from '../config/schema.ts'
-import { askDaemon, OpsError } from '../ops/admin.ts'
-import { earningsReport, type Report, sessionReport } from '../ops/report.ts'
+import { OpsError } from '../ops/admin.ts'
+import { earningsReport, sessionReport } from '../ops/report.ts'
 import { earningsLines, reportText, sessionLines } from '../ops/text.ts'
 import { openStore } from '../store/db.ts'
 import { StoreError } from '../store/errors.ts'
 import { type Context, configOf, EXIT_HELP } from './context.ts'
-
-/** Longer than the daemon waits for a node that does not answer. */
-const ANSWER_WAIT = ms(30_000)
+import { reportOf } from './daemon.ts'
 
 interface Status {
   readonly data: Readonly<Record<string, unknown>>
@@ -49,7 +45,7 @@ ${EXIT_HELP}`,
 
 /** @throws OpsError STATUS_UNREADABLE, StoreError */
 async function statusOf(context: Context, config: Config): Promise<Status> {
-  const answer = await ask(context, config)
+  const answer = await reportOf(context, config)
   if (!(answer instanceof OpsError))
     return { data: { state: 'running', ...answer }, text: reportText(answer) }
   try {
@@ -64,20 +60,6 @@ async function statusOf(context: Context, config: Config): Promise<Status> {
       data: { state: 'starting', ...(pid === undefined ? {} : { pid }) },
       text: `starting or stopping: ${by} has the database open and does not answer yet; its log says more`,
     }
-  }
-}
-
-/** The daemon's report, or why there is none. */
-async function ask({ clock, signal }: Context, config: Config): Promise<Report | OpsError> {
-  const runFile = join(config.dataDir, 'run.json')
-  try {
-    return await withDeadline(clock, ANSWER_WAIT, signal, (both) => askDaemon(runFile, both))
-  } catch (error) {
-    signal.throwIfAborted()
-    if (error instanceof OpsError) return error
-    return new OpsError('STATUS_UNREADABLE', `no answer within ${ANSWER_WAIT / 1_000} s`, {
-      cause: error,
-    })
   }
 }
 

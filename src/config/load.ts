@@ -8,8 +8,10 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { errorText, SupplierError } from '../base/errors.ts'
+import { parseGasPrice } from '../chain/tx.ts'
 import { npmEnvironment } from '../inference/llamacpp/install.ts'
-import { type Config, ConfigSchema } from './schema.ts'
+import { NETWORKS, UNNAMED } from './networks.ts'
+import { type Config, type ConfigFile, ConfigSchema } from './schema.ts'
 
 export const CONFIG_ERRORS = {
   CONFIG_MISSING:
@@ -88,14 +90,17 @@ export async function loadConfig(path: string): Promise<Config> {
 
 /** @throws ConfigError CONFIG_YAML, CONFIG_INVALID (`message` has one line for each wrong setting) */
 export function parseConfig(text: string, folder: string): Config {
-  const parsed = ConfigSchema.safeParse(readYaml(text) ?? {})
+  const raw = readYaml(text) ?? {}
+  const parsed = ConfigSchema.safeParse(raw)
   const problems = parsed.success ? beyondSchema(parsed.data) : parsed.error.issues.map(describe)
+  if (!namesNode(raw))
+    problems.push('chain.rpc: name a node, or write network: mainnet, beta or local')
   if (!parsed.success || problems.length > 0) {
     throw new ConfigError('CONFIG_INVALID', problems.join('\n'), {
       data: { problems: problems.length },
     })
   }
-  return freeze(withPaths(parsed.data, folder))
+  return freeze(withPaths(withNetwork(parsed.data), folder))
 }
 
 function readYaml(text: string): unknown {
@@ -111,8 +116,13 @@ function readYaml(text: string): unknown {
   }
 }
 
+/** Told together with what the schema says, which takes either as left out. */
+function namesNode(raw: { network?: unknown; chain?: { rpc?: unknown } | null }): boolean {
+  return raw.network !== undefined || raw.chain?.rpc !== undefined
+}
+
 /** What one setting cannot know of another. */
-function beyondSchema(config: Config): string[] {
+function beyondSchema(config: ConfigFile): string[] {
   const problems: string[] = []
   const ids = config.services.map(({ id }) => id)
   for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) {
@@ -126,6 +136,12 @@ function beyondSchema(config: Config): string[] {
   const sum = shares?.reduce((total, { percent }) => total + percent, 0)
   if (sum !== undefined && sum !== 100)
     problems.push(`stake.revShare: the shares add up to ${sum}, not to 100`)
+  const receivers = shares?.map(({ address }) => address) ?? []
+  for (const address of new Set(receivers.filter((one, index) => receivers.indexOf(one) !== index)))
+    problems.push(`stake.revShare: ${address} stands there twice; add its shares up`)
+  const types = config.stake?.rpcTypes ?? []
+  if (new Set(types).size !== types.length)
+    problems.push('stake.rpcTypes: a type stands there twice; keep one')
   if (config.relay.minedRequestMax > config.relay.bodyMax) {
     problems.push('relay.minedRequestMax: must not be larger than relay.bodyMax')
   }
@@ -135,6 +151,20 @@ function beyondSchema(config: Config): string[] {
     )
   }
   return problems
+}
+
+/** What the network gives where the file says nothing. */
+function withNetwork(file: ConfigFile): Config {
+  const network = file.network === undefined ? UNNAMED : NETWORKS[file.network]
+  return {
+    ...file,
+    chain: {
+      ...file.chain,
+      rpc: file.chain.rpc ?? [...network.rpc],
+      id: file.chain.id ?? network.chainId,
+      gasPrice: file.chain.gasPrice ?? parseGasPrice(network.gasPrice),
+    },
+  }
 }
 
 function isLoopback(host: string): boolean {

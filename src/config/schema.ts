@@ -6,93 +6,10 @@
  */
 import { z } from 'zod'
 import { LOG_LEVELS } from '../base/log.ts'
-import { type Ms, ms, parseCoin, type Upokt } from '../base/units.ts'
-import { type GasPrice, parseGasPrice } from '../chain/tx.ts'
-import { parseAddress } from '../protocol/address.ts'
+import type { GasPrice } from '../chain/tx.ts'
 import { validServiceId } from '../protocol/session.ts'
-
-const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
-const SIZE_UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
-
-/** A timer that is longer runs out at once, whatever the system. */
-const DURATION_MAX = 24 * DURATION_UNITS.h
-
-/** @param least as it is written: nothing is asked, or waited for, more often */
-function duration(least: string) {
-  const told = 'write a duration with its unit, such as 90s, 500ms or 2m'
-  return z.string({ error: told }).transform((text, context): Ms => {
-    const value = durationOf(text)
-    if (value === undefined) context.addIssue(`${told}, not "${text}"`)
-    else if (value < (durationOf(least) ?? 0) || value > DURATION_MAX)
-      context.addIssue(`write ${least} to 24h, not "${text}"`)
-    else return ms(value)
-    return z.NEVER
-  })
-}
-
-function durationOf(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text)
-  if (match === null) return undefined
-  return Number(match[1]) * DURATION_UNITS[match[2] as keyof typeof DURATION_UNITS]
-}
-
-const SIZE = 'write a size with its unit, such as 512KiB or 20MiB'
-/** One request is held in memory as a whole. */
-const SIZE_MAX = SIZE_UNITS.GiB
-
-const size = z.string({ error: SIZE }).transform((text, context): number => {
-  const match = /^(\d+)(B|KiB|MiB|GiB)$/.exec(text)
-  const value = Number(match?.[1]) * SIZE_UNITS[match?.[2] as keyof typeof SIZE_UNITS]
-  if (match === null) context.addIssue(`${SIZE}, not "${text}"`)
-  else if (value < SIZE_UNITS.KiB || value > SIZE_MAX)
-    context.addIssue(`write 1KiB to 1GiB, not "${text}"`)
-  else return value
-  return z.NEVER
-})
-
-const LISTEN = 'write an address and a port, such as 0.0.0.0:8545'
-
-const listen = z.string({ error: LISTEN }).transform((text, context) => {
-  const match = /^(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})$/.exec(text)
-  const port = Number(match?.[2])
-  if (match?.[1] !== undefined && port <= 65_535)
-    return { host: match[1].replace(/^\[|\]$/g, ''), port }
-  context.addIssue(`${LISTEN}, not "${text}"`)
-  return z.NEVER
-})
-
-const address = z.string().transform((text, context) => {
-  try {
-    return parseAddress(text)
-  } catch {
-    context.addIssue(`not an address (pokt1…): "${text}"`)
-    return z.NEVER
-  }
-})
-
-const AMOUNT = 'write an amount such as 60005000000upokt'
-
-const amount = z.string({ error: AMOUNT }).transform((text, context): Upokt => {
-  try {
-    return parseCoin(text)
-  } catch {
-    context.addIssue(`${AMOUNT}, not "${text}"`)
-    return z.NEVER
-  }
-})
-
-const PRICE = 'write a price such as 0.000001upokt'
-
-const gasPrice = z.string({ error: PRICE }).transform((text, context): GasPrice => {
-  try {
-    return parseGasPrice(text)
-  } catch {
-    context.addIssue(`${PRICE}, not "${text}"`)
-    return z.NEVER
-  }
-})
-
-const httpUrl = z.url({ protocol: /^https?$/, message: 'an http or https URL is needed' })
+import { NETWORK_NAMES } from './networks.ts'
+import { address, amount, duration, gasPrice, httpUrl, listen, size } from './values.ts'
 
 const llamacpp = z.strictObject({
   kind: z.literal('llamacpp'),
@@ -165,24 +82,45 @@ const service = z.strictObject({
     .describe('Requests that may wait for a slot; more are answered 429.'),
 })
 
+/** What a staked URL is offered for. Gateways skip a supplier without the type they ask for. */
+export const RPC_TYPES = ['json_rpc', 'rest', 'websocket'] as const
+
 export const ConfigSchema = z.strictObject({
+  network: z
+    .enum(NETWORK_NAMES, {
+      error:
+        'write mainnet, beta or local; for another network write chain.id and chain.rpc instead',
+    })
+    .optional()
+    .describe('mainnet, beta or local: gives what is not written under `chain`.'),
   dataDir: z
     .string()
     .min(1)
     .default('~/.pokt-supplier')
     .describe('Where the database, the engines and the status token live.'),
-  chain: z.strictObject({
-    rpc: z
-      .array(httpUrl)
-      .min(1)
-      .describe('CometBFT RPC endpoints of a node, the preferred one first.'),
-    id: z.string().min(1).default('pocket').describe('The chain must call itself so.'),
-    gasPrice: gasPrice.prefault('0.000001upokt').describe('What one unit of gas costs.'),
-    pollEvery: duration('100ms')
-      .prefault('3s')
-      .describe('How often the node is asked for its height beside the subscription.'),
-    timeout: duration('100ms').prefault('10s').describe('For one question to a node.'),
-  }),
+  chain: z
+    .strictObject({
+      rpc: z
+        .array(httpUrl)
+        .min(1)
+        .optional()
+        .describe(
+          'CometBFT RPC endpoints, the preferred one first; by default those of the network.',
+        ),
+      id: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("The chain must call itself so; by default the network's."),
+      gasPrice: gasPrice
+        .optional()
+        .describe("What one unit of gas costs; by default the network's."),
+      pollEvery: duration('100ms')
+        .prefault('3s')
+        .describe('How often the node is asked for its height beside the subscription.'),
+      timeout: duration('100ms').prefault('10s').describe('For one question to a node.'),
+    })
+    .prefault({}),
   operators: z
     .array(
       z.strictObject({
@@ -221,11 +159,16 @@ export const ConfigSchema = z.strictObject({
   services: z.array(service).min(1).describe('What is served, one entry for each staked service.'),
   stake: z
     .strictObject({
-      amount: amount.describe('The new total stake, such as 60005000000upokt.'),
+      amount: amount.optional().describe('The new total stake, such as 60005000000upokt.'),
       owner: address
         .optional()
-        .describe('Who gets stake and rewards; by default the first operator.'),
+        .describe('Who gets stake and rewards; by default who owns it already, or the operator.'),
       url: httpUrl.describe('The public URL of the relay port.'),
+      rpcTypes: z
+        .array(z.enum(RPC_TYPES))
+        .min(1)
+        .default([...RPC_TYPES])
+        .describe('What the URL is offered for: json_rpc, rest, websocket.'),
       revShare: z
         .array(z.strictObject({ address, percent: z.int().min(1).max(100) }))
         .optional()
@@ -250,5 +193,15 @@ export const ConfigSchema = z.strictObject({
     .prefault({}),
 })
 
-export type Config = z.output<typeof ConfigSchema>
+/** What stands in the file. */
+export type ConfigFile = z.output<typeof ConfigSchema>
+/** The same with what the network gives (load.ts). */
+export type Config = Omit<ConfigFile, 'chain'> & {
+  chain: Omit<ConfigFile['chain'], 'rpc' | 'id' | 'gasPrice'> & {
+    rpc: string[]
+    id: string
+    gasPrice: GasPrice
+  }
+}
 export type ServiceConfig = Config['services'][number]
+export type RpcTypeName = (typeof RPC_TYPES)[number]

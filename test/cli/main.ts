@@ -108,7 +108,7 @@ t.test('commands that need a configuration say which one they looked for', async
     t.match(broken.err, /^CONFIG_YAML: /, name)
     const wrong = await command([...words, '--config', `${folder}/wrong.yaml`])
     t.equal(wrong.status, EXIT.config, name)
-    t.match(wrong.err, /dataDir: .*\n.*chain: /, `${name} names all that is wrong`)
+    t.match(wrong.err, /dataDir: .*\n(.*\n)*chain.rpc: /, `${name} names all that is wrong`)
     t.match(wrong.err, /foo: there is no such setting/, name)
   }
 })

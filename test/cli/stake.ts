@@ -1,25 +1,14 @@
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { concat, sha256, u64, utf8 } from '../../src/base/bytes.ts'
-import { systemClock } from '../../src/base/clock.ts'
-import { height } from '../../src/base/units.ts'
-import { createClaimMessage } from '../../src/chain/stake.ts'
-import { chainAccess, sendAndWait } from '../../src/cli/chain.ts'
+import { height, ms } from '../../src/base/units.ts'
 import { EXIT } from '../../src/cli/context.ts'
-import { loadConfig } from '../../src/config/load.ts'
-import { sharedAt } from '../../src/devnet/state.ts'
-import { windowsOf } from '../../src/protocol/windows.ts'
-import { command, FakeTerminal } from '../support/command.ts'
-import { actor, chainOf, SERVICE } from '../support/network.ts'
+import { RPCType } from '../../src/protocol/gen/pocket/shared/shared.ts'
+import { command } from '../support/command.ts'
+import { SERVICE } from '../support/network.ts'
 import { OPERATOR, OWNER, STAKE, Staking } from '../support/staking.ts'
 
 const { address } = OPERATOR.signer
-const STAKED = {
-  suppliers: [
-    { operator: address, owner: OWNER, services: [SERVICE], url: 'http://127.0.0.1:8545' },
-  ],
-}
 
 t.test('a dry run shows what it costs and sends nothing', async (t) => {
   const staking = await Staking.open(t)
@@ -30,13 +19,40 @@ t.test('a dry run shows what it costs and sends nothing', async (t) => {
     `operator         ${address}`,
     `owner            ${OWNER}`,
     'stake            0 POKT -> 60000 POKT (minimum 59500 POKT)',
+    'services         text-generation',
+    'reached at       http://127.0.0.1:8545 (JSON_RPC, REST)',
+    'reached at       ws://127.0.0.1:8545 (WEBSOCKET)',
+    `rewards          100 % to ${OWNER}`,
     'to be locked     60000 POKT of 60100 POKT',
+    'to get it back   8 blocks after the session in which you unstake',
+    'served from      height 5 on, in 4 blocks',
+    'at risk          0.000001 POKT for each proof that is missed or wrong;',
+    '  card           none',
+    '  pay            449.796 upokt a relay (4000 compute units)',
+    'from 1 relay on a session earns the 3 upokt that its claim and proof cost',
   ])
-    t.match(text.out, line)
+    t.ok(text.out.includes(line), `${line} in:\n${text.out}`)
+  t.match(text.out, /^fee, gone {8}0.000001 POKT and 0.000001 POKT for \d{5,6} gas$/m)
   t.match(text.out, /prompt included, on the\s+chain/, 'and what becomes public')
   const json = await command(['stake', '--config', config, '--dry-run', '--json'])
   t.match(JSON.parse(json.out), {
-    suppliers: [{ operator: address, lockedUpokt: String(STAKE), sent: false }],
+    suppliers: [
+      {
+        operator: address,
+        signer: address,
+        lockedUpokt: String(STAKE),
+        gasFeeUpokt: '1',
+        penaltyUpokt: '1',
+        unbondingBlocks: 8,
+        // One block is there: nothing is known of how long they take.
+        unbondingHours: null,
+        pay: { [SERVICE]: { computeUnitsPerRelay: '4000', relaysToBreakEven: 1 } },
+        cards: { [SERVICE]: null },
+        concerns: [/^the operator gets no share of text-generation/],
+        checks: [],
+        sent: false,
+      },
+    ],
   })
   t.equal(staking.devnet.mempool.waiting.length, 0)
 })
@@ -74,8 +90,12 @@ t.test('it stakes, waits for the block and says from when it is served', async (
   const [update] = staking.supplier?.serviceConfigHistory ?? []
   t.equal(update?.service?.serviceId, SERVICE)
   t.strictSame(
-    update?.service?.endpoints.map(({ url }) => url),
-    ['http://127.0.0.1:8545', 'http://127.0.0.1:8545'],
+    update?.service?.endpoints.map(({ url, rpcType }) => [rpcType, url]),
+    [
+      [RPCType.JSON_RPC, 'http://127.0.0.1:8545'],
+      [RPCType.REST, 'http://127.0.0.1:8545'],
+      [RPCType.WEBSOCKET, 'ws://127.0.0.1:8545'],
+    ],
   )
 })
 
@@ -126,6 +146,28 @@ t.test('a URL that only this machine knows is warned of on the main network', as
   }
 })
 
+t.test('the path of a URL that differs from the configured one is warned of', async (t) => {
+  const staking = await Staking.open(t)
+  const words = ['stake', '--dry-run', '--config', await staking.config(), '--url']
+  const says = /warning: the path of --url is another one than that of stake.url/
+  t.match((await command([...words, 'http://127.0.0.1:8545/llm'])).err, says)
+  t.notMatch((await command([...words, 'http://127.0.0.1:9999'])).err, says)
+})
+
+t.test('how long it takes is told by the blocks of late', async (t) => {
+  const staking = await Staking.open(t, { time: ms(1_750_000_000_000) })
+  for (let block = 0; block < 3; block++) await staking.devnet.mine()
+  const { head } = staking.devnet
+  const first = staking.devnet.block(height(1))
+  const each = Number(head.time - (first?.time ?? 0n)) / 1e6 / (head.height - 1)
+  const words = ['stake', '--dry-run', '--config', await staking.config()]
+  const { out } = await command(words)
+  t.match(out, /^to get it back {3}8 blocks \(about \d+ \w+\) after the session/m)
+  const json = JSON.parse((await command([...words, '--json'])).out)
+  const off = json.suppliers[0].unbondingHours / ((8 * each) / 3_600_000) - 1
+  t.ok(Math.abs(off) < 1e-3, `off by ${off}`)
+})
+
 t.test('what is wrong with keys and settings is said with status 2', async (t) => {
   const staking = await Staking.open(t)
   const open = join(staking.folder, 'open')
@@ -133,7 +175,10 @@ t.test('what is wrong with keys and settings is said with status 2', async (t) =
   await chmod(open, 0o644)
   const operators = (operator: object) => ({ operators: [operator] })
   const cases = [
-    [{ stake: undefined }, /CONFIG_INVALID: stake: the section is missing/],
+    [
+      { stake: undefined },
+      /USAGE: what to stake is not said: add --amount and --url, or write stake.amount and stake.url/,
+    ],
     [operators({ keyFile: 'none.json' }), /FILE_UNREADABLE: cannot read .*none.json/],
     [operators({ keyFile: 'open' }), /FILE_OPEN_TO_OTHERS: .*chmod 600/],
     [operators({ keyFile: 'passphrase' }), /KEYFILE: this is not a key file/],
@@ -208,97 +253,4 @@ t.test("a transaction that fails in its block is told with the chain's words", a
   t.equal(status, EXIT.chain, err)
   t.match(err, /TX_FAILED: .*must stake at least 120000000000upokt/)
   t.match(err, /The fee was spent/)
-})
-
-t.test('unstake gives the stake back', async (t) => {
-  const staking = await Staking.open(t, { ...STAKED })
-  const config = await staking.config()
-  const { status, out, err } = await command(['unstake', '--config', config, '--json'], {
-    answers: ['y'],
-    onSay: staking.mineWhenSent,
-  })
-  t.equal(status, EXIT.ok, err)
-  t.match(JSON.parse(out).suppliers, [{ operator: address, txHash: /^[0-9A-F]{64}$/ }])
-  t.match(err, new RegExp(`comes back \\d+ POKT to ${OWNER} at height \\d+`))
-  t.not(staking.supplier?.unstakeSessionEndHeight, 0n)
-  const again = await command(['unstake', '--config', config, '--yes'])
-  t.equal(again.status, EXIT.chain)
-  t.match(again.err, /not possible: already unstaking/)
-})
-
-t.test('unstake of what is not staked, and a no', async (t) => {
-  const nothing = await Staking.open(t)
-  const none = await command(['unstake', '--yes', '--config', await nothing.config()])
-  t.equal(none.status, EXIT.chain)
-  t.match(none.err, `${address} is not staked`)
-  const staking = await Staking.open(t, { ...STAKED })
-  const no = await command(['unstake', '--config', await staking.config()], { answers: ['n'] })
-  t.equal(no.status, EXIT.failure)
-  t.match(no.err, /^DECLINED: /m)
-  t.equal(staking.supplier?.unstakeSessionEndHeight, 0n)
-})
-
-/** A claim of 3 relays of the first session, in its block. */
-async function claim(staking: Staking): Promise<void> {
-  const { devnet } = staking
-  const { header } = await chainOf(devnet).session(actor('application').signer.address, SERVICE)
-  if (header === undefined) throw new Error('no session')
-  const root = concat(sha256(utf8('root')), u64(3n * 4_000n), u64(3n))
-  const { state } = devnet.contextAt(devnet.head.height)
-  const end = height(header.sessionEndBlockHeight)
-  const { claimOpen } = windowsOf(end, sharedAt(state, end))
-  while (devnet.head.height < claimOpen) await devnet.mine()
-  const terminal = new FakeTerminal({ onSay: staking.mineWhenSent })
-  const chain = chainAccess(terminal.context, await loadConfig(await staking.config()))
-  const message = createClaimMessage(address, header, root)
-  await sendAndWait(terminal.context, chain, OPERATOR.signer, message)
-  await chain.rpc.close()
-}
-
-t.test('unstake waits for claims that are not settled, unless told otherwise', async (t) => {
-  const threshold = { denom: 'upokt', amount: '1000000' }
-  const proof = { proofRequestProbability: 0, proofRequirementThreshold: threshold }
-  const staking = await Staking.open(t, { ...STAKED, params: { proof } })
-  await claim(staking)
-  const config = await staking.config()
-  const impatient = await command(['unstake', '--yes', '--config', config], {
-    onSay: (text, terminal) => {
-      if (/waiting for 1 claims/.test(text)) setImmediate(() => terminal.interrupt())
-    },
-  })
-  t.equal(impatient.status, EXIT.aborted, impatient.err)
-  t.match(impatient.err, /warning: 1 claims are not settled yet/)
-  t.match(impatient.err, /start --settle/)
-  t.equal(staking.supplier?.unstakeSessionEndHeight, 0n, 'nothing was sent')
-
-  let settled = false
-  const patient = await command(['unstake', '--yes', '--config', config], {
-    clock: {
-      ...systemClock,
-      // It looks every five seconds; all other waits are limits.
-      sleep: async (duration, signal) => {
-        if (duration !== 5_000) return await systemClock.sleep(duration, signal)
-        for (let block = 0; block < 40 && !settled; block++) {
-          const { events } = await staking.devnet.mine()
-          settled = events.some(({ type }) => type.endsWith('EventClaimSettled'))
-        }
-      },
-    },
-    onSay: staking.mineWhenSent,
-  })
-  t.equal(patient.status, EXIT.ok, patient.err)
-  t.equal(settled, true, 'the claim was settled first')
-  t.not(staking.supplier?.unstakeSessionEndHeight, 0n)
-})
-
-t.test('unstake --now does not wait', async (t) => {
-  const staking = await Staking.open(t, { ...STAKED })
-  await claim(staking)
-  const config = await staking.config()
-  const { status, err } = await command(['unstake', '--now', '--yes', '--config', config], {
-    onSay: staking.mineWhenSent,
-  })
-  t.equal(status, EXIT.ok, err)
-  t.notMatch(err, /waiting for 1/)
-  t.not(staking.supplier?.unstakeSessionEndHeight, 0n)
 })

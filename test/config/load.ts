@@ -63,6 +63,16 @@ t.test('what one setting cannot know of another is checked too', async (t) => {
       'stake: { amount: 5upokt, url: "https://x", revShare: [{address: pokt1mrqt5f7qh8uxs27cjm9t7v9e74a9vvdnq5jva4, percent: 30}] }',
       /add up to 30/,
     ],
+    [
+      'stake: { url: "https://x", revShare: [{address: pokt1mrqt5f7qh8uxs27cjm9t7v9e74a9vvdnq5jva4, percent: 50}, {address: pokt1mrqt5f7qh8uxs27cjm9t7v9e74a9vvdnq5jva4, percent: 50}] }',
+      /stake.revShare: pokt1mrqt5f7qh8uxs27cjm9t7v9e74a9vvdnq5jva4 stands there twice; add its shares up/,
+    ],
+    [
+      'stake: { url: "https://x", rpcTypes: [rest, json_rpc, rest] }',
+      /stake.rpcTypes: a type stands there twice; keep one/,
+    ],
+    ['stake: { url: "https://x", rpcTypes: [] }', /stake.rpcTypes: /],
+    ['stake: { url: "https://x", rpcTypes: [grpc] }', /stake.rpcTypes.0: /],
   ]
   for (const [extra, message] of cases)
     t.throws(() => parseConfig(MINIMAL + extra, '/'), { code: 'CONFIG_INVALID', message }, extra)
@@ -99,6 +109,25 @@ t.test('durations and sizes have bounds: a timer that is too long runs out at on
   ] as const)
     t.match(faults(chain, relay), path, `${chain}${relay}`)
   t.equal(faults('pollEvery: 100ms', 'relay: { drain: 0s, requestTimeout: 24h }'), '')
+})
+
+t.test('an amount is in upokt or in POKT, exact', async (t) => {
+  for (const [text, amount] of [
+    ['60005000000upokt', 60_005_000_000n],
+    ['60005POKT', 60_005_000_000n],
+    ['60005.5 POKT', 60_005_500_000n],
+    ['0.000001pokt', 1n],
+  ] as const) {
+    const { stake } = parseConfig(`${MINIMAL}stake: { amount: ${text}, url: "https://x" }`, '/')
+    t.equal(stake?.amount, amount, text)
+    t.strictSame(stake?.rpcTypes, ['json_rpc', 'rest', 'websocket'])
+  }
+  for (const text of ['1.0000001POKT', '1e3POKT', '-1POKT', '.5POKT', '5', '5.5upokt', '5mpokt'])
+    t.throws(
+      () => parseConfig(`${MINIMAL}stake: { amount: ${text}, url: "https://x" }`, '/'),
+      { message: /stake.amount: write an amount such as 60005000000upokt or 60005POKT/ },
+      text,
+    )
 })
 
 t.test('what is not there, and what is not YAML', async (t) => {

@@ -3,7 +3,7 @@
  * Tests: test/cli/relay.ts.
  */
 import { readFile } from 'node:fs/promises'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { utf8 } from '../base/bytes.ts'
 import { readSecretFile } from '../base/files.ts'
 import { silentLog } from '../base/log.ts'
@@ -11,9 +11,11 @@ import { ms } from '../base/units.ts'
 import { Query } from '../chain/query.ts'
 import { Rpc } from '../chain/rpc.ts'
 import { GATEWAY_DEFAULTS, Gateway, type GatewayChain, type Relayed } from '../devnet/gateway.ts'
+import { GatewaySocket, type RelayedMessage } from '../devnet/gateway-ws.ts'
 import { readKeyfile } from '../keys/keyfile.ts'
 import { signerOf } from '../keys/keyring.ts'
 import { parseAddress } from '../protocol/address.ts'
+import { RPCType } from '../protocol/gen/pocket/shared/shared.ts'
 import { type Context, EXIT_HELP } from './context.ts'
 import { CliError } from './errors.ts'
 import { passphraseFor } from './signers.ts'
@@ -29,8 +31,11 @@ interface Options {
   path: string
   method: string
   bodyFile?: string
+  websocket?: boolean
   json?: boolean
 }
+
+type Sent = Relayed | RelayedMessage
 
 export function relayCommand(context: Context): Command {
   return new Command('relay')
@@ -45,6 +50,12 @@ export function relayCommand(context: Context): Command {
     .option('--body-file <file>', 'the JSON body instead of a chat message')
     .option('--path <path>', 'path inside the relay', innerPath, '/v1/chat/completions')
     .option('--method <method>', 'method inside the relay', 'POST')
+    .addOption(
+      new Option(
+        '--websocket',
+        'as a message over a WebSocket, which has no path or method',
+      ).conflicts(['path', 'method']),
+    )
     .option('--json', 'one JSON object instead of text')
     .addHelpText(
       'after',
@@ -63,7 +74,7 @@ ${EXIT_HELP}`,
     })
 }
 
-async function send(context: Context, options: Options): Promise<Relayed> {
+async function send(context: Context, options: Options): Promise<Sent> {
   const { clock, random, curve, randomBytes, signal } = context
   const body = await bodyOf(options)
   await readSecretFile(options.key)
@@ -82,6 +93,8 @@ async function send(context: Context, options: Options): Promise<Relayed> {
       { chain, curve, clock, randomBytes },
       { ...GATEWAY_DEFAULTS, application, privateKey: secret.privateKey },
     )
+    if (options.websocket === true)
+      return await sendMessage(context, options, { gateway, chain, application, body })
     const inner = {
       method: options.method,
       url: `http://gateway.local${options.path}`,
@@ -91,6 +104,22 @@ async function send(context: Context, options: Options): Promise<Relayed> {
     return await gateway.relay(options.service, inner, signal, options.supplier)
   } finally {
     await rpc.close()
+  }
+}
+
+async function sendMessage(
+  { clock, signal }: Context,
+  { service, supplier }: Options,
+  from: { gateway: Gateway; chain: GatewayChain; application: string; body: Uint8Array },
+): Promise<RelayedMessage> {
+  const { gateway, chain, application, body } = from
+  const session = await chain.session(application, service, signal)
+  const chosen = gateway.choose(session, supplier, RPCType.WEBSOCKET)
+  const socket = await GatewaySocket.open({ gateway, clock }, session, chosen, signal)
+  try {
+    return await socket.relay(body, signal)
+  } finally {
+    await socket.close()
   }
 }
 
@@ -124,27 +153,31 @@ function innerPath(text: string): string {
   throw new InvalidArgumentError('a path begins with /')
 }
 
-function asData({
-  supplier,
-  verified,
-  fault,
-  error,
-  inner,
-  duration,
-}: Relayed): Record<string, unknown> {
+/** What was answered, if it was signed; a message has no status. */
+function answerOf(sent: Sent): { status?: number; body?: string } {
+  if ('frame' in sent)
+    return sent.body === undefined ? {} : { body: new TextDecoder().decode(sent.body) }
+  const { inner } = sent
+  return inner === undefined
+    ? {}
+    : { status: inner.status, body: new TextDecoder().decode(inner.body) }
+}
+
+function asData(sent: Sent): Record<string, unknown> {
+  const { supplier, verified, fault, error, duration } = sent
   return {
     supplier,
     verified,
     ...(fault === '' ? {} : { fault }),
     ...(error === undefined ? {} : { relayMinerError: error }),
-    ...(inner === undefined
-      ? {}
-      : { status: inner.status, body: new TextDecoder().decode(inner.body) }),
+    ...answerOf(sent),
     durationMs: Math.round(duration),
   }
 }
 
-function asText({ supplier, verified, fault, error, inner, duration }: Relayed): string {
+function asText(sent: Sent): string {
+  const { supplier, verified, fault, error, duration } = sent
+  const { status, body } = answerOf(sent)
   const lines = [
     `supplier   ${supplier}`,
     `signature  ${verified ? 'good' : `not good: ${fault}`}`,
@@ -152,7 +185,7 @@ function asText({ supplier, verified, fault, error, inner, duration }: Relayed):
   ]
   if (error !== undefined)
     lines.push(`error      ${error.codespace} ${error.code}: ${error.message}`)
-  if (inner !== undefined)
-    lines.push(`status     ${inner.status}`, '', new TextDecoder().decode(inner.body))
+  if (status !== undefined) lines.push(`status     ${status}`)
+  if (body !== undefined) lines.push('', body)
   return lines.join('\n')
 }

@@ -111,16 +111,16 @@ export class Gateway {
     supplier?: string,
   ): Promise<Relayed> {
     const session = await this.#deps.chain.session(this.#options.application, serviceId, signal)
-    const chosen = this.#choose(session, supplier)
+    const chosen = this.choose(session, supplier)
     const request = await this.sign(session, chosen.operator, inner, signal)
     return await this.send(chosen.url, request, inner.method, signal)
   }
 
-  /** A signed request for one supplier, to be sent by `send` once or, by whoever tests it, twice. */
+  /** For one supplier, to be sent once or, by whoever tests it, twice. Bytes are a payload as it is. */
   async sign(
     session: Session,
     operator: string,
-    inner: HttpRequest,
+    inner: HttpRequest | Uint8Array,
     signal: AbortSignal,
   ): Promise<RelayRequest> {
     const unsigned: RelayRequest = {
@@ -129,7 +129,7 @@ export class Gateway {
         signature: new Uint8Array(0),
         supplierOperatorAddress: operator,
       },
-      payload: encodeHttpRequest(inner),
+      payload: inner instanceof Uint8Array ? inner : encodeHttpRequest(inner),
     }
     const members = await this.#ring(session, signal)
     const signature = signRing(
@@ -158,7 +158,7 @@ export class Gateway {
     const bytes = await this.#post(url, encodeRelayRequest(request), method, signal, hangsUp)
     const response = readable('response', () => decodeRelayResponse(bytes))
     const supplier = request.meta?.supplierOperatorAddress ?? ''
-    const fault = await this.#check(request, response, supplier, signal)
+    const fault = await this.check(request, response, supplier, signal)
     const inner =
       fault === '' ? readable('payload', () => decodeHttpResponse(response.payload)) : undefined
     return {
@@ -173,10 +173,12 @@ export class Gateway {
     }
   }
 
-  #choose(session: Session, supplier: string | undefined): { operator: string; url: string } {
+  /** `supplier` or any, with its URL for this type, or else its first. @throws GatewayError RELAY */
+  choose(session: Session, supplier?: string, type?: number): { operator: string; url: string } {
     const serviceId = headerOf(session).serviceId
     const offers = session.suppliers.flatMap(({ operatorAddress, services }) => {
-      const url = services.find((service) => service.serviceId === serviceId)?.endpoints[0]?.url
+      const { endpoints = [] } = services.find((one) => one.serviceId === serviceId) ?? {}
+      const url = (endpoints.find(({ rpcType }) => rpcType === type) ?? endpoints[0])?.url
       return url === undefined ? [] : [{ operator: operatorAddress, url }]
     })
     const fitting = offers.filter(({ operator }) => supplier === undefined || operator === supplier)
@@ -242,7 +244,8 @@ export class Gateway {
     }
   }
 
-  async #check(
+  /** Why this answer is not to be believed; empty if it is. */
+  async check(
     request: RelayRequest,
     response: RelayResponse,
     supplier: string,
@@ -277,7 +280,7 @@ async function* thenAbort(bytes: Uint8Array, controller: AbortController) {
 }
 
 /** @throws GatewayError RELAY instead of what the codec says */
-function readable<T>(what: string, decode: () => T): T {
+export function readable<T>(what: string, decode: () => T): T {
   try {
     return decode()
   } catch (cause) {

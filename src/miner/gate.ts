@@ -4,6 +4,7 @@
  * A session that was not opened here, or is forgotten, takes nothing: who still holds its record from
  * before cannot bring it back. Tests: test/miner/gate.ts.
  */
+import { setMaxListeners } from 'node:events'
 import { KeyedMutex } from '../base/queue.ts'
 import { type SessionKey, sessionKeyText } from '../store/sessions.ts'
 import { MinerError } from './errors.ts'
@@ -110,7 +111,7 @@ export class Gate {
       inFlight: 0,
       writers: 0,
       sealed: false,
-      cut: new AbortController(),
+      cut: manyHeard(),
       idle: [],
     }
     this.#doors.set(name, door)
@@ -122,4 +123,11 @@ function sealed(key: SessionKey): MinerError {
   return new MinerError('SESSION_SEALED', 'the session is sealed', {
     data: { sessionId: key.sessionId, sessionEnd: key.end },
   })
+}
+
+/** Every relay of a session listens; Node would warn of a leak from the eleventh on. */
+function manyHeard(): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
 }

@@ -166,7 +166,9 @@ async function start(frame: Frame): Promise<Started> {
     await inference.start(life.signal)
   }
   life.signal.throwIfAborted()
-  const relay = buildRelay(frame, chain, miner, inference)
+  const before = await store.sessions.all()
+  const served = before.map(({ header }) => header.applicationAddress)
+  const relay = buildRelay(frame, chain, miner, inference, served)
   const parts: Parts = { chain, store, miner, inference, relay }
   const admin = new Admin(
     {

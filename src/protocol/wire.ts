@@ -6,7 +6,8 @@
  * end-group tag, so these messages are read by hand. Written: ascending fields, zero values left
  * out, present messages always. Refused: truncation, varints of more than ten bytes, field number 0,
  * a lone end group, invalid UTF-8. Unknown fields are skipped. As in Go, bits past 64 are dropped and
- * a varint may have needless trailing groups.
+ * a varint may have needless trailing groups. Unlike Go, a message and all in it may have so many
+ * fields and no more: a body of the largest size that is nothing but tags would take seconds.
  * Source: gogo/protobuf's generated Unmarshal and MarshalToSizedBuffer. Tested by test/protocol/wire.ts.
  */
 import { ProtocolError } from './errors.ts'
@@ -19,6 +20,8 @@ const WIRE_GROUP_END = 4
 const WIRE_FIXED32 = 5
 
 const TAG_MAX = 0xffff_ffff
+/** Far more than a relay has: as many as fit, at two bytes each, into the largest that may be mined. */
+const TAGS_MAX = 262_144
 const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER)
 // A byte order mark is kept: text must come out as the bytes that went in.
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -35,10 +38,13 @@ export interface Tag {
  */
 export class Reader {
   readonly #bytes: Uint8Array
+  /** What is left of `TAGS_MAX`, for the outermost message and all that are in it. */
+  readonly #budget: { tags: number }
   #at = 0
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, budget: { tags: number } = { tags: TAGS_MAX }) {
     this.#bytes = bytes
+    this.#budget = budget
   }
 
   /** The tags in order. The loop's body must take or skip the value of each. */
@@ -75,7 +81,7 @@ export class Reader {
   }
 
   message(tag: Tag): Reader {
-    return new Reader(this.#value(tag))
+    return new Reader(this.#value(tag), this.#budget)
   }
 
   /** Passes over the value of an unknown field; over a group with all that is in it. */
@@ -104,6 +110,7 @@ export class Reader {
   }
 
   #tag(): Tag {
+    if (--this.#budget.tags < 0) throw wireError('too many fields')
     const tag = this.#size()
     if (tag < 8 || tag > TAG_MAX) throw wireError(`illegal tag ${tag}`)
     return { field: Math.floor(tag / 8), wire: tag % 8 }

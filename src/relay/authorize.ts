@@ -6,16 +6,18 @@
  * relay with a foreign field in our tree would fail its proof on the chain.
  * Nobody who invents sessions or applications makes us ask the chain without end: heights are
  * compared with the grid before a session is asked for, what was refused is remembered for the height,
- * and applications that never sent a good relay share a number of questions at each height.
+ * and applications that never sent a good relay share a number of questions at each height. A session
+ * that starts with the next block is waited for by what is rightly signed (early.ts).
  * Heights: grid and windows by the parameters at the session's END, for a running session by those of
  * now, which are the same; the session itself as of its START.
  * Source: poktroll pkg/relayer/relay_authenticator/relay_verifier.go. Tests: test/relay/authorize.ts,
- * test/relay/tampering.ts, test/relay/delegations.ts.
+ * test/relay/tampering.ts, test/relay/delegations.ts, test/relay/hostile-table.ts.
  */
-import { BaseError, isAbort, SupplierError } from '../base/errors.ts'
+import { isAbort, SupplierError } from '../base/errors.ts'
 import { LruMap } from '../base/queue.ts'
 import { type Address, type Height, height } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
+import type { Ring } from '../crypto/ring.ts'
 import type { Signer } from '../keys/keyring.ts'
 import type { Session } from '../protocol/gen/pocket/session/session.ts'
 import type { Params as SharedParams } from '../protocol/gen/pocket/shared/shared.ts'
@@ -28,6 +30,7 @@ import {
 } from '../protocol/relay.ts'
 import { firstDifference, type Grid, gridAt } from '../protocol/session.ts'
 import { windowsOf } from '../protocol/windows.ts'
+import { type EarlyDeps, EarlyRelays } from './early.ts'
 import { RelayError } from './errors.ts'
 import { type RingKeys, replayKeyOf, ringOf } from './ringkeys.ts'
 
@@ -59,10 +62,9 @@ export interface AuthorizeDeps {
   readonly signers: ReadonlyMap<Address, Signer>
   readonly services: ReadonlySet<string>
   /** Bounds the wait for a session that starts with the next block. @throws BaseError DEADLINE */
-  readonly deadline: (
-    signal: AbortSignal,
-    work: (signal: AbortSignal) => Promise<Block>,
-  ) => Promise<Block>
+  readonly deadline: EarlyDeps['deadline']
+  /** Applications that sent a good relay before the start: no strangers, whoever else asks. */
+  readonly served?: Iterable<string>
 }
 
 export interface AuthorizeOptions {
@@ -70,9 +72,15 @@ export interface AuthorizeOptions {
   readonly strangersMax: number
   /** Applications with a good relay, and refused sessions, that are remembered. */
   readonly rememberedMax: number
+  /** Relays that wait at a time for the session that starts with the next block. */
+  readonly earlyMax: number
 }
 
-export const AUTHORIZE_DEFAULTS: AuthorizeOptions = { strangersMax: 256, rememberedMax: 10_000 }
+export const AUTHORIZE_DEFAULTS: AuthorizeOptions = {
+  strangersMax: 256,
+  rememberedMax: 10_000,
+  earlyMax: 1_000,
+}
 
 /** Sessions before the present one that may still be in their grace period, whatever it was set to. */
 const PAST_SESSIONS = 2
@@ -80,6 +88,7 @@ const PAST_SESSIONS = 2
 export class Authorizer {
   readonly #deps: AuthorizeDeps
   readonly #options: AuthorizeOptions
+  readonly #early: EarlyRelays
   /** Sessions that the chain refused at a height, so that asking again costs nothing. */
   readonly #refused: LruMap<string, { height: Height; error: RelayError }>
   readonly #known: LruMap<string, true>
@@ -89,8 +98,10 @@ export class Authorizer {
   constructor(deps: AuthorizeDeps, options: AuthorizeOptions = AUTHORIZE_DEFAULTS) {
     this.#deps = deps
     this.#options = options
+    this.#early = new EarlyRelays(deps, options.earlyMax)
     this.#refused = new LruMap(options.rememberedMax)
     this.#known = new LruMap(options.rememberedMax)
+    for (const application of deps.served ?? []) this.#known.set(application, true)
   }
 
   /** @throws RelayError UNDECODABLE */
@@ -108,7 +119,7 @@ export class Authorizer {
     const ring = ringOf(request)
     const { rings } = this.#deps
     try {
-      const now = await this.#inTime(header, signal)
+      const now = await this.#inTime(request, ring, header, signal)
       const session = await this.#session(header, now, signal)
       const own = this.#compare(header, session, signer.address)
       await rings.requireMembers(ring, own, now, signal)
@@ -153,31 +164,27 @@ export class Authorizer {
    * A session of the grid that is running or in its grace period. Gives back the height it was judged
    * at. The chain is asked for parameters of heights near the present one only.
    */
-  async #inTime(header: SessionHeader, signal: AbortSignal): Promise<Height> {
+  async #inTime(
+    request: RelayRequest,
+    ring: Ring,
+    header: SessionHeader,
+    signal: AbortSignal,
+  ): Promise<Height> {
     const head = this.#deps.blocks.head()
     if (head === undefined)
       throw new RelayError('CHAIN_SILENT', 'no block has been seen yet', { retryable: true })
     const start = plausible(header.sessionStartBlockHeight)
     const end = plausible(header.sessionEndBlockHeight)
-    const now = start === head.height + 1 ? await this.#reach(start, signal) : head.height
+    let now = head.height
+    if (start === now + 1) {
+      await this.#early.requireNext(header, now, signal)
+      this.#countStranger(header, now)
+      now = await this.#early.wait({ request, ring, header }, now, signal)
+    }
     const grid = end < now ? await this.#ended(end, now, signal) : await this.#running(now, signal)
     if (grid.start !== start || grid.end !== end)
       throw mismatch(`no session runs from ${start} to ${end} at ${now}`)
     return now
-  }
-
-  /** Gateways see the first block of a session before we do, and punish a refusal for long. */
-  async #reach(start: Height, signal: AbortSignal): Promise<Height> {
-    const { blocks, deadline } = this.#deps
-    try {
-      return (await deadline(signal, (bound) => blocks.waitFor(start, bound))).height
-    } catch (cause) {
-      if (!(cause instanceof BaseError) || cause.code !== 'DEADLINE') throw cause
-      throw new RelayError('SESSION_MISMATCH', `the session starts at ${start}, not yet there`, {
-        cause,
-        retryable: true,
-      })
-    }
   }
 
   async #running(now: Height, signal: AbortSignal): Promise<Grid> {
@@ -202,10 +209,10 @@ export class Authorizer {
   async #session(header: SessionHeader, now: Height, signal: AbortSignal): Promise<Session> {
     const { applicationAddress, serviceId } = header
     const start = height(header.sessionStartBlockHeight)
-    const name = `${applicationAddress} ${serviceId} ${start}`
+    const name = nameOf(header)
     const before = this.#refused.get(name)
     if (before?.height === now) throw before.error
-    if (this.#known.get(applicationAddress) === undefined) this.#countStranger(name, now)
+    this.#countStranger(header, now)
     try {
       return await this.#deps.chain.session(applicationAddress, serviceId, start, signal)
     } catch (cause) {
@@ -220,7 +227,9 @@ export class Authorizer {
   }
 
   /** A session is counted once a height: the chain floor remembers the answer. @throws RelayError REFUSED */
-  #countStranger(name: string, now: Height): void {
+  #countStranger(header: SessionHeader, now: Height): void {
+    if (this.#known.get(header.applicationAddress) !== undefined) return
+    const name = nameOf(header)
     if (this.#asked === undefined || this.#asked.height < now)
       this.#asked = { height: now, names: new Set() }
     const { names } = this.#asked
@@ -248,6 +257,12 @@ export class Authorizer {
     }
     return session.header
   }
+}
+
+/** Of a session, by what the chain is asked for it; not by its id, which anybody can make up. */
+function nameOf(header: SessionHeader): string {
+  const { applicationAddress, serviceId, sessionStartBlockHeight: start } = header
+  return `${applicationAddress} ${serviceId} ${start}`
 }
 
 function mismatch(message: string): RelayError {

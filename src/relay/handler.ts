@@ -29,7 +29,13 @@ import { encodeRelayResponse, type RelayRequest, type RelayResponse } from '../p
 import type { SessionRecord } from '../store/sessions.ts'
 import type { AuthorizedRelay, Authorizer } from './authorize.ts'
 import { type RelayCode, RelayError, wireError } from './errors.ts'
-import { errorReply, type InnerAnswer, innerError, signedResponse } from './respond.ts'
+import {
+  errorReply,
+  type InnerAnswer,
+  innerError,
+  type PayloadForm,
+  signedResponse,
+} from './respond.ts'
 
 export interface HandlerDeps {
   readonly clock: Clock
@@ -57,6 +63,22 @@ export const HANDLER_DEFAULTS: HandlerOptions = {
   requestTimeout: ms(60_000),
   minedRequestMax: 512 * 1024,
 }
+
+const JSON_HEADERS = [['Content-Type', 'application/json']] as const
+/** Nobody has checked the id of a service in a relay that is rejected: it may be megabytes. */
+const SERVICE_LOGGED_MAX = 42
+
+/** What a relay came by, where that is not a request of HTTP. */
+export interface Carrier {
+  readonly form: PayloadForm
+  /** Whether it takes this relay; asked before anything is looked up. @throws RelayError */
+  admit(request: RelayRequest): void
+  /** Why the reply is an unsigned one. */
+  rejected(error: RelayError): void
+}
+
+/** A relay, and how its answer is to be put. */
+type Arrived = AuthorizedRelay & { readonly form: PayloadForm }
 
 /** What one relay came to, for the counters. */
 export type Outcome = 'mined' | 'refused' | 'overserviced' | 'failed' | 'rejected' | 'gone'
@@ -91,16 +113,19 @@ export class RelayHandler {
 
   /**
    * @param bytes the request's body; larger ones were refused by the server
+   * @param carrier without one the payload is a request of HTTP, and so is the answer's
    * @returns the bytes of a RelayResponse
    * @throws only `signal.reason`: the client is gone and nobody waits for an answer
    */
-  async handle(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  async handle(bytes: Uint8Array, signal: AbortSignal, carrier?: Carrier): Promise<Uint8Array> {
     const deadline = ms(this.#deps.clock.monotonic() + this.#options.requestTimeout)
     let request: RelayRequest | undefined
-    let relay: AuthorizedRelay | undefined
+    let relay: Arrived | undefined
     try {
       request = this.#deps.authorizer.decode(bytes)
-      relay = await this.#deps.authorizer.authorize(request, signal)
+      carrier?.admit(request)
+      const authorized = await this.#deps.authorizer.authorize(request, signal)
+      relay = { ...authorized, form: carrier?.form ?? 'http' }
       return encodeRelayResponse(await this.#serve(relay, bytes.length, deadline, signal))
     } catch (error) {
       if (signal.aborted) {
@@ -111,16 +136,15 @@ export class RelayHandler {
       if (relay !== undefined && !isUnsigned(refusal))
         return encodeRelayResponse(this.#broken(relay, refusal))
       this.#counts.rejected++
-      this.#deps.log.debug(
-        { code: refusal.code, service: request?.meta?.sessionHeader?.serviceId },
-        'relay rejected',
-      )
+      carrier?.rejected(refusal)
+      const service = request?.meta?.sessionHeader?.serviceId.slice(0, SERVICE_LOGGED_MAX)
+      this.#deps.log.debug({ code: refusal.code, service }, 'relay rejected')
       return errorReply(refusal, request)
     }
   }
 
   async #serve(
-    relay: AuthorizedRelay,
+    relay: Arrived,
     size: number,
     deadline: Ms,
     signal: AbortSignal,
@@ -156,7 +180,7 @@ export class RelayHandler {
   }
 
   async #run(
-    relay: AuthorizedRelay,
+    relay: Arrived,
     session: SessionRecord,
     deadline: Ms,
     signal: AbortSignal,
@@ -164,7 +188,7 @@ export class RelayHandler {
     const { clock, intake, inference, log } = this.#deps
     const { header, request, signer, replayKey } = relay
     const started = clock.monotonic()
-    const inner = innerRequest(request.payload)
+    const inner = innerRequest(request.payload, relay.form)
     const answer: InferenceAnswer =
       inner === undefined
         ? innerError(400, 'the payload of the relay is not a request', 'bad_request')
@@ -174,7 +198,7 @@ export class RelayHandler {
     if (answer.failed === 'timeout') return this.#unmined(relay, 'failed', 'LATE', answer)
     if (answer.failed !== undefined || answer.status >= 500)
       return this.#unmined(relay, 'failed', 'ENGINE', answer)
-    const response = signedResponse(signer, header, answer)
+    const response = signedResponse(signer, header, answer, undefined, relay.form)
     const recorded = await intake.record(session, request, response, replayKey)
     if (recorded === 'replayed')
       throw new RelayError('REPLAYED', 'this request was answered before')
@@ -193,17 +217,17 @@ export class RelayHandler {
     return response
   }
 
-  #tooLarge(relay: AuthorizedRelay): RelayResponse {
+  #tooLarge(relay: Arrived): RelayResponse {
     const text = `the relay is larger than ${this.#options.minedRequestMax} bytes and could not be proven`
     return this.#refuse(relay, innerError(413, text, 'request_too_large'))
   }
 
-  #refuse(relay: AuthorizedRelay, answer: InnerAnswer): RelayResponse {
+  #refuse(relay: Arrived, answer: InnerAnswer): RelayResponse {
     return this.#unmined(relay, 'refused', 'REFUSED', answer)
   }
 
   /** The session had to be sealed while this relay was running: it can not be paid any more. */
-  #cutOff(relay: AuthorizedRelay): RelayResponse {
+  #cutOff(relay: Arrived): RelayResponse {
     return this.#unmined(
       relay,
       'failed',
@@ -213,7 +237,7 @@ export class RelayHandler {
   }
 
   /** An authorised relay gets a signature: gateways shut out for long who answers without one. */
-  #broken(relay: AuthorizedRelay, refusal: RelayError): RelayResponse {
+  #broken(relay: Arrived, refusal: RelayError): RelayResponse {
     if (refusal.code === 'CHAIN_SILENT') {
       const text = 'the supplier cannot take the relay at the moment'
       return this.#refuse(relay, innerError(429, text, 'unavailable', 5))
@@ -222,14 +246,9 @@ export class RelayHandler {
     return this.#unmined(relay, 'failed', 'ENGINE', answer)
   }
 
-  #unmined(
-    relay: AuthorizedRelay,
-    outcome: Outcome,
-    code: RelayCode,
-    answer: InnerAnswer,
-  ): RelayResponse {
+  #unmined(relay: Arrived, outcome: Outcome, code: RelayCode, answer: InnerAnswer): RelayResponse {
     this.#counts[outcome]++
-    return signedResponse(relay.signer, relay.header, answer, wireError(code, ''))
+    return signedResponse(relay.signer, relay.header, answer, wireError(code, ''), relay.form)
   }
 
   /** Errors of lower floors in our words; what the operator may have to mend is told in the log. */
@@ -253,7 +272,9 @@ function isUnsigned({ code }: RelayError): boolean {
   return code === 'REPLAYED' || code === 'EXPIRED'
 }
 
-function innerRequest(payload: Uint8Array): HttpRequest | undefined {
+/** A body alone is what would be posted to the bare URL: it tells by itself what is asked. */
+function innerRequest(payload: Uint8Array, form: PayloadForm): HttpRequest | undefined {
+  if (form === 'bare') return { method: 'POST', url: '/', headers: JSON_HEADERS, body: payload }
   try {
     return decodeHttpRequest(payload)
   } catch {

@@ -38,17 +38,18 @@ const NO_HEADER: SessionHeader = {
   sessionEndBlockHeight: 0n,
 }
 
+/** How a payload is put: as a message of HTTP, or, over a WebSocket, as its body alone. */
+export type PayloadForm = 'http' | 'bare'
+
 /** The response of an authorised relay, with the operator's signature over its header and payload hash. */
 export function signedResponse(
   signer: Signer,
   header: SessionHeader,
   answer: InnerAnswer,
   relayMinerError?: RelayMinerError,
+  form: PayloadForm = 'http',
 ): RelayResponse {
-  const { status, contentType, body, retryAfterSeconds } = answer
-  const headers: [string, string][] = [['Content-Type', contentType]]
-  if (retryAfterSeconds !== undefined) headers.push(['Retry-After', String(retryAfterSeconds)])
-  const payload = encodeHttpResponse({ status, headers, body })
+  const payload = form === 'bare' ? answer.body : httpPayload(answer)
   const unsigned: RelayResponse = {
     meta: { sessionHeader: header, supplierOperatorSignature: NOTHING },
     payload,
@@ -57,6 +58,12 @@ export function signedResponse(
   }
   const supplierOperatorSignature = signer.sign(responseDigest(unsigned))
   return { ...unsigned, meta: { sessionHeader: header, supplierOperatorSignature } }
+}
+
+function httpPayload({ status, contentType, body, retryAfterSeconds }: InnerAnswer): Uint8Array {
+  const headers: [string, string][] = [['Content-Type', contentType]]
+  if (retryAfterSeconds !== undefined) headers.push(['Retry-After', String(retryAfterSeconds)])
+  return encodeHttpResponse({ status, headers, body })
 }
 
 /**

@@ -14,6 +14,7 @@ import { LruMap } from '../base/queue.ts'
 import { type Height, height } from '../base/units.ts'
 import { CryptoError } from '../crypto/errors.ts'
 import { PLACEHOLDER_KEY, parseRing, type Ring } from '../crypto/ring.ts'
+import { readInteger, reduce, writeInteger } from '../crypto/scalar.ts'
 import type { Application } from '../protocol/gen/pocket/application/application.ts'
 import type { Params as SharedParams } from '../protocol/gen/pocket/shared/shared.ts'
 import type { RelayRequest, SessionHeader } from '../protocol/relay.ts'
@@ -129,11 +130,14 @@ export function ringOf(request: RelayRequest): Ring {
  * What tells one signed request from every other: 32 bytes. Not simply a hash of the request, because
  * a ring signature can be turned by whoever has seen it: with the challenge of the next member in
  * front, the same members one place on are a good signature in other bytes. So the members count
- * without their order, and the first challenge, which follows from the rest, not at all.
+ * without their order, and the first challenge, which follows from the rest, not at all. A scalar
+ * counts as the number that it stands for: N more is the same signature.
  * @param message the request's signable hash: everything but the signature
  */
 export function replayKeyOf(message: Uint8Array, ring: Ring): Uint8Array {
-  const members = ring.members.map(({ s, key }) => concat(s, key)).sort(compare)
+  const members = ring.members
+    .map(({ s, key }) => concat(writeInteger(reduce(readInteger(s))), key))
+    .sort(compare)
   return sha256(concat(message, ring.keyImage, ...members))
 }
 

@@ -2,16 +2,20 @@
  * The port that gateways call: node:http, because a relay may be a GET with a body, which frameworks
  * drop. Any method on any path; never dispatched on either, but for HEAD, whose answer has no body and
  * cannot carry a relay's. Everything has a limit, and what is cut off by one costs the sender its
- * connection, not us a request. Tests: test/relay/server.ts, test/relay/hostile.ts, test/relay/drain.ts.
+ * connection, not us a request. Tests: test/relay/server.ts, test/relay/drain.ts,
+ * test/relay/hostile.ts and its sisters.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { withDeadline } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
+import { Body } from './body.ts'
+import { Callers } from './callers.ts'
 import { RelayError } from './errors.ts'
 import { errorReply } from './respond.ts'
+import { type RelaySockets, withoutOffer } from './websocket.ts'
 
 export interface RelayServerDeps {
   readonly clock: Clock
@@ -19,6 +23,11 @@ export interface RelayServerDeps {
     handle(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
     drain(): void
   }
+  /** Without it, a handshake for a WebSocket is an ordinary request. */
+  readonly sockets?: Pick<
+    RelaySockets,
+    'isHandshake' | 'accept' | 'start' | 'drain' | 'stop' | 'size' | 'inFlight'
+  >
   readonly log: Log
 }
 
@@ -29,7 +38,7 @@ export interface RelayServerOptions {
   readonly bodyMax: number
   /** Bodies of all requests together that are in memory. */
   readonly bodiesMax: number
-  /** Connections, and requests at a time: one connection may send many at once. */
+  /** Connections, and requests at a time: one connection may send some at once. */
   readonly connectionsMax: number
   /** For all headers of one request, and then for the whole request to arrive. */
   readonly headersTimeout: Ms
@@ -56,6 +65,8 @@ export const RELAY_SERVER_DEFAULTS: RelayServerOptions = {
 }
 
 const HEADER_BYTES_MAX = 32 * 1024
+/** Requests that one connection may send before the first of them is answered. */
+const AHEAD_MAX = 32
 /** How exactly Node keeps the timeouts of what arrives: it looks this often in each of them. */
 const CHECKS = 10
 
@@ -74,6 +85,7 @@ export class RelayServer {
   readonly #options: RelayServerOptions
   readonly #server: Server
   readonly #running = new Set<Exchange>()
+  readonly #callers: Callers
   #held = 0
   #idle: (() => void) | undefined
   #stopped: Promise<void> | undefined
@@ -92,7 +104,12 @@ export class RelayServer {
         void this.#serve(request, response)
       },
     )
-    this.#server.maxConnections = connectionsMax
+    this.#callers = new Callers({ connectionsMax, aheadMax: AHEAD_MAX })
+    this.#server.on('connection', (socket) => this.#callers.enter(socket))
+    if (deps.sockets !== undefined)
+      this.#server.on('upgrade', (request, socket: Socket, head) =>
+        this.#upgrade(request, socket, head),
+      )
     this.#server.headersTimeout = headersTimeout
     this.#server.requestTimeout = receiveTimeout
     this.#server.keepAliveTimeout = keepAlive
@@ -109,13 +126,14 @@ export class RelayServer {
       })
     })
     this.#server.on('error', (err) => this.#deps.log.warn({ err }, 'relay port in trouble'))
+    this.#deps.sockets?.start()
     const bound = (this.#server.address() as AddressInfo).port
     this.#deps.log.info({ host, port: bound }, 'relay port open')
     return bound
   }
 
   get inFlight(): number {
-    return this.#running.size
+    return this.#running.size + (this.#deps.sockets?.inFlight ?? 0)
   }
 
   /** Takes no new connection, lets running relays end, cancels what is left at the limit. Idempotent. */
@@ -125,29 +143,54 @@ export class RelayServer {
   }
 
   async #stop(): Promise<void> {
-    this.#deps.handler.drain()
+    const { handler, sockets } = this.#deps
+    handler.drain()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeIdleConnections()
-    if (this.#running.size > 0) {
+    if (this.#running.size > 0 || (sockets?.size ?? 0) > 0) {
       const emptied = new AbortController()
       const idle = new Promise<void>((resolve) => {
         this.#idle = resolve
+        if (this.#running.size === 0) resolve()
       })
       await Promise.race([
-        idle,
+        Promise.all([idle, sockets?.drain()]),
         this.#deps.clock.sleep(this.#options.drainMax, emptied.signal).catch(() => {}),
       ])
       emptied.abort()
       for (const { controller } of this.#running)
         controller.abort(new RelayError('REFUSED', 'stopping'))
     }
+    sockets?.stop()
     this.#server.closeAllConnections()
     await closed
   }
 
+  /** Node hands over every offer to change the protocol; all but that of a WebSocket are declined. */
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const { sockets } = this.#deps
+    const isAnswering = [...this.#running].some((exchange) => exchange.request.socket === socket)
+    // The answers to what was sent ahead would get in between.
+    if (isAnswering || sockets === undefined) socket.destroy()
+    else if (sockets.isHandshake(request)) {
+      const begin = () => {
+        const isTaken = this.#callers.begin(socket)
+        if (isTaken) this.#callers.came(socket)
+        return isTaken
+      }
+      sockets.accept(request, socket, head, { begin, end: () => this.#callers.end(socket) })
+    } else {
+      socket.unshift(withoutOffer(request, head))
+      this.#server.emit('connection', socket)
+    }
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request
-    if (this.#running.size >= this.#options.connectionsMax) {
+    const isFull = this.#running.size >= this.#options.connectionsMax
+    const isOther = request.httpVersionMajor !== 1
+    // What was sent ahead still comes when the connection is closed already.
+    if (socket.destroyed || isOther || isFull || !this.#callers.begin(socket)) {
       socket.destroy()
       return
     }
@@ -159,6 +202,7 @@ export class RelayServer {
     socket.setMaxListeners(0).once('close', gone)
     try {
       const body = await this.#read(exchange)
+      this.#callers.came(socket)
       const answer = await this.#answer(request, body, controller.signal)
       const isLast = body === undefined || this.#stopped !== undefined
       await this.#reply(exchange, answer, isLast)
@@ -167,6 +211,7 @@ export class RelayServer {
       socket.destroy()
     } finally {
       socket.off('close', gone)
+      this.#callers.end(socket)
       this.#hold(exchange, -exchange.held)
       this.#running.delete(exchange)
       if (this.#running.size === 0) this.#idle?.()
@@ -195,30 +240,27 @@ export class RelayServer {
     const bodiesMax = Math.max(this.#options.bodiesMax, bodyMax)
     const passMax = 2 * bodyMax
     if (Number(request.headers['content-length'] ?? 0) > passMax) return Promise.resolve(undefined)
+    const body = new Body(bodyMax)
     return new Promise((resolve, reject) => {
-      const chunks: Buffer[] = []
-      let size = 0
-      const take = (chunk: Buffer) => {
-        size += chunk.length
-        if (size <= bodyMax) {
-          chunks.push(chunk)
-          this.#hold(exchange, chunk.length)
-          if (this.#held > bodiesMax) fail(new RelayError('REFUSED', 'too many bodies in memory'))
+      const take = (piece: Buffer) => {
+        try {
+          body.add(piece)
+        } catch (error) {
+          fail(error)
           return
         }
-        chunks.length = 0
-        this.#hold(exchange, -exchange.held)
-        if (size > passMax) {
-          request.off('data', take).pause()
-          resolve(undefined)
-        }
+        this.#hold(exchange, body.held - exchange.held)
+        if (this.#held > bodiesMax) fail(new RelayError('REFUSED', 'too many bodies in memory'))
+        if (body.size <= passMax) return
+        request.off('data', take).pause()
+        resolve(undefined)
       }
       const fail = (error: unknown) => {
         request.off('data', take)
         reject(error)
       }
       request.on('data', take)
-      request.once('end', () => resolve(size > bodyMax ? undefined : Buffer.concat(chunks, size)))
+      request.once('end', () => resolve(body.bytes))
       request.once('error', fail)
       controller.signal.addEventListener('abort', () => fail(controller.signal.reason), {
         once: true,

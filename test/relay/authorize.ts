@@ -9,7 +9,7 @@ import {
 } from '../../src/protocol/relay.ts'
 import { Authorizer } from '../../src/relay/authorize.ts'
 import { sharedParams } from '../support/params.ts'
-import { type Bench, bench, until } from '../support/relay-bench.ts'
+import { Bench, bench, until } from '../support/relay-bench.ts'
 import { FakeChain } from '../support/relay-chain.ts'
 import {
   curve,
@@ -109,7 +109,7 @@ t.test('a next block that does not come ends the wait', async (t) => {
   await until(() => b.clock.sleeping > 0)
   await b.clock.advance(5_000)
   await refused
-  t.equal(b.chain.count(), 0)
+  t.equal(b.chain.count('session'), 0)
   const gone = new AbortController()
   const left = t.rejects(b.authorizer.authorize(request, gone.signal), new RangeError('gone'))
   await until(() => b.clock.sleeping > 0)
@@ -198,6 +198,13 @@ t.test('an application with a good relay is served whatever strangers do', async
   }
   t.equal(b.chain.count('session'), 1 + 3)
   t.equal((await authorize(b, b.request())).now, 21, 'its next session')
+})
+
+t.test('so is one that was served before the start', async (t) => {
+  const b = await bench(t, { strangersMax: 0 })
+  await t.rejects(authorize(b, b.request()), { code: 'REFUSED', retryable: true })
+  const again = new Bench(b.store, { strangersMax: 0, served: [b.application] })
+  t.ok(await authorize(again, again.request()))
 })
 
 t.test('a hundred relays at once of a session that is not known yet ask once', async (t) => {

@@ -80,6 +80,7 @@ export async function until(holds: () => boolean): Promise<void> {
 export interface BenchOptions {
   readonly head?: number
   readonly strangersMax?: number
+  readonly served?: readonly string[]
   /** How many relays the application's stake pays for. */
   readonly relaysMax?: number
 }
@@ -120,6 +121,7 @@ export class Bench {
         rings: this.rings,
         signers: new Map([[operator.address, operator]]),
         services: new Set([SERVICE, 'other']),
+        served: options.served ?? [],
         deadline: (signal, work) => withDeadline(this.clock, ms(5_000), signal, work),
       },
       {

@@ -2,7 +2,6 @@
 import { type Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { systemClock } from '../../src/base/clock.ts'
-import type { Log } from '../../src/base/log.ts'
 import { silentLog } from '../../src/base/log.ts'
 import {
   RELAY_SERVER_DEFAULTS,
@@ -135,11 +134,11 @@ export async function open(
   test: { teardown(close: () => Promise<void>): void },
   handler: RelayServerDeps['handler'],
   options: Partial<RelayServerOptions> = {},
-  deps: { clock?: RelayServerDeps['clock']; log?: Log } = {},
+  deps: Partial<Pick<RelayServerDeps, 'clock' | 'log' | 'sockets'>> = {},
 ): Promise<Port> {
-  const { clock = systemClock, log = silentLog() } = deps
+  const { clock = systemClock, log = silentLog(), ...more } = deps
   const server = new RelayServer(
-    { clock, handler, log },
+    { clock, handler, log, ...more },
     { ...RELAY_SERVER_DEFAULTS, host: '127.0.0.1', port: 0, ...options },
   )
   const port = await server.listen()

@@ -1,37 +1,27 @@
 /**
  * The chain as a stream of blocks: every height in order, exactly once for each consumer.
  *
- * `run` finds the head: it asks `status` when a WebSocket announces a header and every `pollEvery` in
- * any case, so a silent or dropped socket delays the head by one poll and no more. Consumers pull and
- * fetch the heights they have not seen, so a slow one buffers nothing and misses nothing. The head
- * never goes back: a node that is behind, that replays old blocks or that belongs to another chain is
- * not followed.
- *
- * A block's hash is `block_id.hash` of exactly that height (it seeds sessions, proof draws and proof
- * paths), read from `commit`, which has no transactions in it; a node without that method is asked
- * for the whole `block`. Source: cometbft rpc/core/{status,blocks}.go. Tested by test/chain/blocks.ts.
+ * `run` finds the head (chain/heads.ts): it looks when a WebSocket announces a header and every
+ * `pollEvery` in any case, so a silent or dropped socket delays the head by one poll and no more. With
+ * several endpoints the socket is with another one than the one that is asked, so that neither can be
+ * silent unnoticed. Consumers pull and fetch the heights they have not seen, so a slow one buffers
+ * nothing and misses nothing. The head never goes back.
+ * Tested by test/chain/{blocks,nodes,forks}.ts.
  */
 import type { Clock } from '../base/clock.ts'
 import { isAbort, SupplierError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { LruMap } from '../base/queue.ts'
-import { type Height, height, type Ms, ms, offset } from '../base/units.ts'
-import { ChainError } from './errors.ts'
-import { Flights } from './flight.ts'
-import { Json } from './json.ts'
+import { type Height, type Ms, ms, offset } from '../base/units.ts'
+import type { Block } from './block.ts'
+import { Heads } from './heads.ts'
 import type { Rpc } from './rpc.ts'
 import { HeaderSocket } from './socket.ts'
+import { Trail } from './trail.ts'
 
-export interface Block {
-  readonly height: Height
-  /** 32 bytes: the header's hash. */
-  readonly hash: Uint8Array
-  /** Block time, unix milliseconds. */
-  readonly time: Ms
-}
+export type { Block }
 
 export interface BlocksDeps {
-  readonly rpc: Pick<Rpc, 'call' | 'status' | 'socketUrls'>
+  readonly rpc: Rpc
   readonly clock: Clock
   readonly random: () => number
   readonly log: Log
@@ -63,33 +53,34 @@ const RETRY_MAX = ms(10_000)
 export class Blocks {
   readonly #deps: BlocksDeps
   readonly #options: BlocksOptions
-  readonly #kept: LruMap<Height, Block>
-  readonly #flights = new Flights()
+  readonly #trail: Trail
+  readonly #heads: Heads
   /** One for each consumer that waits for the next head. */
   readonly #waiting = new Set<() => void>()
-  #head: Block | undefined
-  #chainId: string | undefined
+  /** The latest height announced, until it was looked for. */
   #announced = 0
+  /** The same, looked for or not. */
+  #heard = 0
   #silentHeads = 0
   #nudge = new AbortController()
   /** What was complained about last, by kind of trouble. */
   readonly #complaints = new Map<Trouble, string>()
-  #commitMethod: 'commit' | 'block' = 'commit'
 
   constructor(deps: BlocksDeps, options: Partial<BlocksOptions> = {}) {
     this.#deps = deps
     this.#options = { ...BLOCKS_DEFAULTS, ...options }
-    this.#kept = new LruMap(this.#options.keptMax)
+    this.#trail = new Trail(deps, this.#options.keptMax)
+    this.#heads = new Heads({ ...deps, trail: this.#trail })
   }
 
   /** The latest block known; undefined until `run` has found the first. */
   head(): Block | undefined {
-    return this.#head
+    return this.#heads.head
   }
 
   /** The chain that is followed; undefined until `run` has found the first head. */
   get chainId(): string | undefined {
-    return this.#chainId
+    return this.#heads.chainId
   }
 
   /** Finds the head until aborted. A failing node is asked again; nothing is thrown for it. */
@@ -99,7 +90,13 @@ export class Blocks {
     const both = AbortSignal.any([signal, failed.signal])
     const loops = [this.#poll(socket, both)]
     if (socket !== undefined)
-      loops.push(socket.run(this.#deps.rpc.socketUrls, (at) => this.#announce(at), both))
+      loops.push(
+        socket.run(
+          () => this.#deps.rpc.socketUrls,
+          (at) => this.#announce(at),
+          both,
+        ),
+      )
     for (const loop of loops) loop.catch((error: unknown) => failed.abort(error))
     const ends = await Promise.allSettled(loops)
     if (!signal.aborted) throw ends.find((end) => end.status === 'rejected')?.reason
@@ -107,21 +104,16 @@ export class Blocks {
 
   /**
    * The block of one height; remembered.
-   * @throws ChainError HEIGHT_UNAVAILABLE (pruned; or not there yet, then retryable), RPC_UNREACHABLE
+   * @throws ChainError HEIGHT_UNAVAILABLE (pruned; or not there yet, then retryable), RPC_UNREACHABLE,
+   *   FORK (retryable: no endpoint has one that fits what is believed)
    */
-  async at(height: Height, signal?: AbortSignal): Promise<Block> {
-    const known = this.#kept.get(height)
-    if (known !== undefined) return known
-    return await this.#flights.join(String(height), signal, async (both) => {
-      const block = await this.#load(height, both)
-      this.#kept.set(height, block)
-      return block
-    })
+  at(height: Height, signal?: AbortSignal): Promise<Block> {
+    return this.#trail.at(height, signal)
   }
 
   /** The block of `height` as soon as it is there, however long that takes. @throws as `follow` */
   async waitFor(height: Height, signal: AbortSignal): Promise<Block> {
-    while (this.#head === undefined || this.#head.height < height) await this.#nextHead(signal)
+    while (this.#headHeight < height) await this.#nextHead(signal)
     return await this.#persistently(height, signal)
   }
 
@@ -131,62 +123,56 @@ export class Blocks {
    * node makes it wait. @throws `signal.reason`; ChainError HEIGHT_UNAVAILABLE if `from` was pruned
    */
   async *follow(signal: AbortSignal, from?: Height): AsyncGenerator<Block, never, undefined> {
-    while (this.#head === undefined) await this.#nextHead(signal)
-    for (let next = from ?? this.#head.height; ; next = offset(next, 1)) {
+    let head = this.head()
+    for (; head === undefined; head = this.head()) await this.#nextHead(signal)
+    for (let next = from ?? head.height; ; next = offset(next, 1)) {
       yield await this.waitFor(next, signal)
       signal.throwIfAborted()
     }
   }
 
   async #poll(socket: HeaderSocket | undefined, signal: AbortSignal): Promise<never> {
-    for (;;) {
+    for (let isUrgent = false; ; ) {
       try {
-        const before = this.#head?.height ?? 0
-        await this.#look(signal)
-        this.#noteSilence(before, socket)
+        isUrgent ||= this.#announced > this.#headHeight
+        if (await this.#heads.look(isUrgent, signal)) {
+          for (const wake of this.#waiting) wake()
+          this.#waiting.clear()
+          this.#noteSilence(socket)
+        }
         this.#complaints.delete('head')
       } catch (error) {
         if (isAbort(error, signal) || !(error instanceof SupplierError)) throw error
         this.#complain('head', error)
       }
-      const lagging = this.#announced > (this.#head?.height ?? 0)
-      if (lagging) this.#announced = 0
-      await this.#pause(lagging ? LAG : this.#options.pollEvery, signal)
+      isUrgent = this.#announced > this.#headHeight
+      this.#announced = 0
+      // News are not heard meanwhile: somebody who makes them up must not keep us asking.
+      if (isUrgent) await this.#deps.clock.sleep(LAG, signal)
+      else await this.#pause(this.#options.pollEvery, signal)
     }
   }
 
-  /** One question for the head; moves it if it is new and can be believed. */
-  async #look(signal: AbortSignal): Promise<void> {
-    const status = await this.#deps.rpc.status(signal)
-    const head = this.#head
-    if (status.catchingUp) throw catchingUp(status.height)
-    if (this.#chainId !== undefined && status.chainId !== this.#chainId)
-      throw foreign(status.chainId, this.#chainId)
-    if (head !== undefined && status.height <= head.height) {
-      if (status.height < offset(head.height, -1)) throw behind(status.height, head.height)
-      return
-    }
-    const block = await this.at(status.height, signal)
-    this.#chainId = status.chainId
-    this.#head = block
-    for (const wake of this.#waiting) wake()
-    this.#waiting.clear()
+  /** 0 before the first. */
+  get #headHeight(): number {
+    return this.#heads.head?.height ?? 0
   }
 
   #announce(at: Height): void {
-    this.#silentHeads = 0
-    if (at <= (this.#head?.height ?? 0)) return
+    this.#heard = at
+    if (at <= this.#headHeight) return
     this.#announced = at
     this.#nudge.abort()
   }
 
-  /** A subscription that misses head after head is dead, whatever its connection says. */
-  #noteSilence(before: number, socket: HeaderSocket | undefined): void {
-    const moved = (this.#head?.height ?? 0) > before
-    if (socket?.isSubscribed !== true || !moved) return
+  /** A subscription that misses head after head is dead, or its node is behind. */
+  #noteSilence(socket: HeaderSocket | undefined): void {
+    const isHeard = this.#heard >= this.#headHeight
+    if (isHeard) this.#silentHeads = 0
+    if (isHeard || socket?.isSubscribed !== true) return
     if (++this.#silentHeads < this.#options.silentHeadsMax) return
     this.#silentHeads = 0
-    this.#deps.log.debug({ height: this.#head?.height }, 'block subscription is silent')
+    this.#deps.log.debug({ height: this.#headHeight }, 'block subscription is silent')
     socket.restart()
   }
 
@@ -240,22 +226,6 @@ export class Blocks {
     }
   }
 
-  async #load(at: Height, signal: AbortSignal): Promise<Block> {
-    const method = this.#commitMethod
-    try {
-      return readBlock(
-        method,
-        await this.#deps.rpc.call(method, { height: String(at) }, signal),
-        at,
-      )
-    } catch (error) {
-      const unknown = error instanceof ChainError && error.data['code'] === -32601
-      if (!unknown || method === 'block') throw error
-      this.#commitMethod = 'block'
-      return await this.#load(at, signal)
-    }
-  }
-
   /** Once, not once a poll. */
   #complain(trouble: Trouble, error: SupplierError): void {
     if (this.#complaints.get(trouble) === error.code) return
@@ -266,30 +236,4 @@ export class Blocks {
     }
     this.#deps.log.warn({ err: error }, message[trouble])
   }
-}
-
-/** The answer of `commit` or `block`. @throws ChainError RESPONSE, also for another height's block */
-export function readBlock(method: 'commit' | 'block', result: unknown, at: Height): Block {
-  const answer = new Json(result, 'result')
-  const part = answer.get(method === 'commit' ? 'signed_header' : 'block')
-  const blockId = (method === 'commit' ? part.get('commit') : answer).get('block_id')
-  const header = part.get('header')
-  const theirs = header.get('height')
-  if (theirs.height() !== at) throw theirs.wrong(String(at))
-  return { height: height(at), hash: blockId.get('hash').hash(), time: header.get('time').time() }
-}
-
-function catchingUp(at: Height): ChainError {
-  const text = `the node is still catching up, at height ${at}`
-  return new ChainError('HEIGHT_UNAVAILABLE', text, { data: { height: at }, retryable: true })
-}
-
-function behind(at: Height, head: Height): ChainError {
-  const text = `the node is at height ${at}, ${head} was seen before`
-  return new ChainError('HEIGHT_UNAVAILABLE', text, { data: { height: at, head }, retryable: true })
-}
-
-function foreign(theirs: string, ours: string): ChainError {
-  const text = `a node of chain ${theirs} among those of ${ours}`
-  return new ChainError('CHAIN_ID', text, { data: { theirs, ours } })
 }

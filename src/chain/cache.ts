@@ -2,8 +2,10 @@
  * The chain's answers, remembered as long as they cannot change.
  *
  * What holds at a height that has been reached stays true: shared parameters, sessions, difficulty,
- * compute units; so does an account's number with its public key. Everything else, among it what is
- * asked for a height still to come, is good for the block it was asked in. Errors are never
+ * compute units; so does an account's number with its public key. It counts as reached by the state
+ * that the answer is from: a node may still be a block, or an endpoint several, behind the head, and
+ * does not know then what that height has changed. Everything else, among it what is asked for a
+ * height still to come, is good for the block it was asked in. Errors are never
  * remembered. Questions asked at the same time are asked once; a caller that gives up does not take
  * the others with it. Balances, claims and settlements are not for here: they are read to decide.
  * Tested by test/chain/cache.ts.
@@ -20,7 +22,7 @@ import type {
 } from '../protocol/gen/pocket/shared/shared.ts'
 import type { Params as TokenomicsParams } from '../protocol/gen/pocket/tokenomics/tokenomics.ts'
 import { Flights } from './flight.ts'
-import type { Account, Query } from './query.ts'
+import type { Account, Query, Seen } from './query.ts'
 
 export interface CachedQueryDeps {
   readonly query: Pick<
@@ -61,6 +63,8 @@ interface Remembered {
   readonly answer: unknown
 }
 
+type Ask<T> = (signal: AbortSignal, seen: Seen) => Promise<T>
+
 export class CachedQuery {
   readonly #deps: CachedQueryDeps
   readonly #sessions: LruMap<string, Remembered>
@@ -83,8 +87,8 @@ export class CachedQuery {
   }
 
   sharedParams(at: Height, signal?: AbortSignal): Promise<SharedParams> {
-    const ask = (both: AbortSignal) => this.#deps.query.sharedParams(at, both)
-    return this.#remember(`shared ${at}`, this.#storeFor(at), signal, ask)
+    const ask: Ask<SharedParams> = (both, seen) => this.#deps.query.sharedParams(at, both, seen)
+    return this.#lasting(`shared ${at}`, at, this.#answers, signal, ask)
   }
 
   /** The session's application is as of the first time it was asked. */
@@ -94,19 +98,24 @@ export class CachedQuery {
     at: Height,
     signal?: AbortSignal,
   ): Promise<Session> {
-    const ask = (both: AbortSignal) => this.#deps.query.session(application, serviceId, at, both)
-    const store = this.#reached(at) ? this.#sessions : this.#live
-    return this.#remember(`session ${application} ${serviceId} ${at}`, store, signal, ask)
+    const { query } = this.#deps
+    const ask: Ask<Session> = (both, seen) =>
+      query.session(application, serviceId, at, both, undefined, seen)
+    const key = `session ${application} ${serviceId} ${at}`
+    return this.#lasting(key, at, this.#sessions, signal, ask)
   }
 
   difficulty(serviceId: string, at: Height, signal?: AbortSignal): Promise<Uint8Array> {
-    const ask = (both: AbortSignal) => this.#deps.query.difficulty(serviceId, at, both)
-    return this.#remember(`difficulty ${serviceId} ${at}`, this.#storeFor(at), signal, ask)
+    const { query } = this.#deps
+    const ask: Ask<Uint8Array> = (both, seen) => query.difficulty(serviceId, at, both, seen)
+    return this.#lasting(`difficulty ${serviceId} ${at}`, at, this.#answers, signal, ask)
   }
 
   computeUnitsPerRelay(serviceId: string, at: Height, signal?: AbortSignal): Promise<ComputeUnits> {
-    const ask = (both: AbortSignal) => this.#deps.query.computeUnitsPerRelay(serviceId, at, both)
-    return this.#remember(`units ${serviceId} ${at}`, this.#storeFor(at), signal, ask)
+    const { query } = this.#deps
+    const ask: Ask<ComputeUnits> = (both, seen) =>
+      query.computeUnitsPerRelay(serviceId, at, both, seen)
+    return this.#lasting(`units ${serviceId} ${at}`, at, this.#answers, signal, ask)
   }
 
   /** Number and key stay; the sequence is the one of the first look. */
@@ -115,38 +124,38 @@ export class CachedQuery {
     const known = this.#answers.get(key)
     if (known !== undefined) return known.answer as Account
     const ask = (both: AbortSignal) => this.#deps.query.account(address, both)
-    const account = await this.#remember(key, this.#live, signal, ask)
+    const account = await this.#remember(key, signal, ask)
     if (account?.publicKey !== undefined) this.#answers.set(key, { answer: account })
     return account
   }
 
   proofParams(signal?: AbortSignal): Promise<ProofParams> {
-    return this.#remember('proof', this.#live, signal, (both) => this.#deps.query.proofParams(both))
+    return this.#remember('proof', signal, (both) => this.#deps.query.proofParams(both))
   }
 
   sessionParams(signal?: AbortSignal): Promise<SessionParams> {
     const ask = (both: AbortSignal) => this.#deps.query.sessionParams(both)
-    return this.#remember('session', this.#live, signal, ask)
+    return this.#remember('session', signal, ask)
   }
 
   tokenomicsParams(signal?: AbortSignal): Promise<TokenomicsParams> {
     const ask = (both: AbortSignal) => this.#deps.query.tokenomicsParams(both)
-    return this.#remember('tokenomics', this.#live, signal, ask)
+    return this.#remember('tokenomics', signal, ask)
   }
 
   application(address: string, signal?: AbortSignal): Promise<Application | undefined> {
     const ask = (both: AbortSignal) => this.#deps.query.application(address, both)
-    return this.#remember(`application ${address}`, this.#live, signal, ask)
+    return this.#remember(`application ${address}`, signal, ask)
   }
 
   supplier(operator: string, signal?: AbortSignal): Promise<Supplier | undefined> {
     const ask = (both: AbortSignal) => this.#deps.query.supplier(operator, both)
-    return this.#remember(`supplier ${operator}`, this.#live, signal, ask)
+    return this.#remember(`supplier ${operator}`, signal, ask)
   }
 
   service(id: string, signal?: AbortSignal): Promise<Service | undefined> {
     const ask = (both: AbortSignal) => this.#deps.query.service(id, both)
-    return this.#remember(`service ${id}`, this.#live, signal, ask)
+    return this.#remember(`service ${id}`, signal, ask)
   }
 
   #reached(at: Height): boolean {
@@ -154,24 +163,41 @@ export class CachedQuery {
     return head !== undefined && at <= head
   }
 
-  #storeFor(at: Height): LruMap<string, Remembered> {
-    return this.#reached(at) ? this.#answers : this.#live
+  /** An answer about height `at`, kept in `store` if the state it is from had reached that height. */
+  async #lasting<T>(
+    key: string,
+    at: Height,
+    store: LruMap<string, Remembered>,
+    signal: AbortSignal | undefined,
+    ask: Ask<T>,
+  ): Promise<T> {
+    const isReached = this.#reached(at)
+    const known = isReached ? store.get(key) : undefined
+    if (known !== undefined) return known.answer as T
+    return await this.#remember(key, signal, async (both) => {
+      let state: Height | undefined
+      const answer = await ask(both, (from) => {
+        state = from
+      })
+      const holds = state === undefined ? isReached : state >= at
+      if (holds && this.#reached(at)) store.set(key, { answer })
+      return answer
+    })
   }
 
   /** A flight of an earlier block is not joined, and its answer not kept as one of this block. */
   async #remember<T>(
     key: string,
-    store: LruMap<string, Remembered>,
     signal: AbortSignal | undefined,
     ask: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const head = this.#turnTo(this.#deps.head())
-    const known = store.get(key)
+    const known = this.#live.get(key)
     if (known !== undefined) return known.answer as T
     return await this.#flights.join(`${head} ${key}`, signal, async (both) => {
       const answer = await ask(both)
-      const current = store !== this.#live || this.#turnTo(this.#deps.head()) === head
-      if (current && head !== undefined) store.set(key, { answer })
+      const current = this.#turnTo(this.#deps.head()) === head
+      if (current && head !== undefined) this.#live.set(key, { answer })
       return answer
     })
   }

@@ -11,8 +11,10 @@ import { Pool } from 'undici'
 import { base64, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { withDeadline } from '../base/retry.ts'
-import { type Bytes, type Ms, ms } from '../base/units.ts'
+import { type Bytes, type Height, type Ms, ms } from '../base/units.ts'
 import { ChainError } from './errors.ts'
+import { FIT, isLeftOut, type Standing } from './standing.ts'
+import type { NodeStatus } from './status.ts'
 
 export interface EndpointOptions {
   /** The whole body of an answer; block results of a settlement are the largest. */
@@ -24,14 +26,24 @@ export interface EndpointOptions {
 /** What the endpoint is doing, for people. */
 export interface EndpointHealth {
   readonly name: string
+  /** The latest that it claimed; undefined if it was not asked. */
+  readonly height: Height | undefined
+  readonly state: Standing['state'] | 'no-answer'
+  /** Why it is in this state; empty for `ok`. */
+  readonly reason: string
   readonly healthy: boolean
   /** Failures since the last answer. */
   readonly failures: number
   readonly lastFailure: string
 }
 
+const REST_DOUBLINGS_MAX = 3
+
 export class Endpoint {
   readonly name: string
+  /** What it said about itself last. */
+  seen: NodeStatus | undefined
+  standing: Standing = FIT
   readonly #url: URL
   readonly #clock: Clock
   readonly #options: EndpointOptions
@@ -60,20 +72,30 @@ export class Endpoint {
     return this.#clock.monotonic() < this.#restingUntil
   }
 
+  get isLeftOut(): boolean {
+    return isLeftOut(this.standing)
+  }
+
   get health(): EndpointHealth {
+    const silent = this.#failures > 0 && !this.isLeftOut
+    const failure = this.#lastFailure.replace(`${this.name}: `, '')
     return {
       name: this.name,
+      height: this.seen?.height,
+      state: silent ? 'no-answer' : this.standing.state,
+      reason: silent ? `no answer: ${failure}` : this.standing.reason,
       healthy: this.#failures === 0,
       failures: this.#failures,
       lastFailure: this.#lastFailure,
     }
   }
 
-  /** Comes last among the endpoints until `rest` has passed. */
+  /** Comes last among the endpoints until `rest` has passed, longer for one that fails again and again. */
   failed(reason: string, rest: Ms): void {
+    const longer = rest * 2 ** Math.min(this.#failures, REST_DOUBLINGS_MAX)
     this.#failures++
     this.#lastFailure = reason
-    this.#restingUntil = this.#clock.monotonic() + rest
+    this.#restingUntil = this.#clock.monotonic() + longer
   }
 
   answered(): void {
@@ -171,7 +193,7 @@ function refused(method: string, error: object): ChainError {
   const detail = data === undefined ? '' : typeof data === 'string' ? data : JSON.stringify(data)
   const facts = { method, code: typeof code === 'number' ? code : 0, detail }
   const late = /must be less than or equal to the current blockchain height|could not find results/
-  const pruned = /is not available, lowest height is/
+  const pruned = /is not available, lowest height is|node is not persisting/
   if (late.test(detail) || pruned.test(detail)) {
     const retryable = !pruned.test(detail)
     return new ChainError('HEIGHT_UNAVAILABLE', `${method}: ${detail}`, { data: facts, retryable })

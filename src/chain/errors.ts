@@ -12,6 +12,7 @@ export const CHAIN_ERRORS = {
   SESSION: 'The chain has no such session: application, service or suppliers do not fit.',
   SIMULATION: 'The chain would refuse this transaction. Nothing was sent, nothing was spent.',
   CHAIN_ID: 'A node belongs to another chain than configured. Check chain.id and chain.rpc.',
+  FORK: 'Nodes tell of different blocks of one height: one is on a fork or wrong. Look at chain.rpc.',
   ACCOUNT_MISSING: 'The signing account is not on the chain. Send it some upokt first.',
   TX_TOO_LATE: 'The transaction can no longer be included: its last height has been reached.',
   TX_FAILED: 'A block took the transaction and it failed. The fee was spent.',

@@ -38,12 +38,13 @@ import { ChainError } from './errors.ts'
 import { readSettlements, type SettlementEvent } from './events.ts'
 import { Json } from './json.ts'
 import { METHODS, type Method, unreadable } from './methods.ts'
-import type { Rpc } from './rpc.ts'
+import { isUnimplemented, sessionError } from './round.ts'
+import type { AskOptions, Rpc } from './rpc.ts'
 
 export type { Account, SettlementEvent }
 
 export interface QueryDeps {
-  readonly rpc: Pick<Rpc, 'call' | 'abciQuery'>
+  readonly rpc: Pick<Rpc, 'ask' | 'query'>
   readonly clock: Clock
 }
 
@@ -64,6 +65,13 @@ export const QUERY_DEFAULTS: QueryOptions = {
 
 const TARGET_BYTES = 32
 
+/** Told the height of the state that an answer is from: what it says of a later one may yet change. */
+export type Seen = (state: Height) => void
+
+interface Asked extends AskOptions {
+  readonly seen?: Seen | undefined
+}
+
 export class Query {
   readonly #deps: QueryDeps
   readonly #options: QueryOptions
@@ -75,37 +83,37 @@ export class Query {
   }
 
   /** The shared parameters in force at `at`, which may lie in the future. */
-  sharedParams(at: Height, signal?: AbortSignal): Promise<SharedParams> {
-    return this.#ask(METHODS.sharedParams, { height: BigInt(at) }, signal)
+  sharedParams(at: Height, signal?: AbortSignal, seen?: Seen): Promise<SharedParams> {
+    return this.#ask(METHODS.sharedParams, { height: BigInt(at) }, { signal, seen })
   }
 
   /** Live: what the chain decides with in the next block. */
   proofParams(signal?: AbortSignal): Promise<ProofParams> {
-    return this.#ask(METHODS.proofParams, {}, signal)
+    return this.#ask(METHODS.proofParams, {}, { signal })
   }
 
   sessionParams(signal?: AbortSignal): Promise<SessionParams> {
-    return this.#ask(METHODS.sessionParams, {}, signal)
+    return this.#ask(METHODS.sessionParams, {}, { signal })
   }
 
   tokenomicsParams(signal?: AbortSignal): Promise<TokenomicsParams> {
-    return this.#ask(METHODS.tokenomicsParams, {}, signal)
+    return this.#ask(METHODS.tokenomicsParams, {}, { signal })
   }
 
   supplierParams(signal?: AbortSignal): Promise<SupplierParams> {
-    return this.#ask(METHODS.supplierParams, {}, signal)
+    return this.#ask(METHODS.supplierParams, {}, { signal })
   }
 
   applicationParams(signal?: AbortSignal): Promise<ApplicationParams> {
-    return this.#ask(METHODS.applicationParams, {}, signal)
+    return this.#ask(METHODS.applicationParams, {}, { signal })
   }
 
   gatewayParams(signal?: AbortSignal): Promise<GatewayParams> {
-    return this.#ask(METHODS.gatewayParams, {}, signal)
+    return this.#ask(METHODS.gatewayParams, {}, { signal })
   }
 
   serviceParams(signal?: AbortSignal): Promise<ServiceParams> {
-    return this.#ask(METHODS.serviceParams, {}, signal)
+    return this.#ask(METHODS.serviceParams, {}, { signal })
   }
 
   /**
@@ -121,13 +129,13 @@ export class Query {
     at: Height,
     signal?: AbortSignal,
     state?: Height,
+    seen?: Seen,
   ): Promise<Session> {
     const question = { applicationAddress, serviceId, blockHeight: BigInt(at) }
-    const session = await this.#ask(METHODS.session, question, signal, state).catch(
-      (error: unknown) => {
-        throw sessionError(error)
-      },
-    )
+    const options = { signal, at: state, seen }
+    const session = await this.#ask(METHODS.session, question, options).catch((error: unknown) => {
+      throw sessionError(error)
+    })
     if (session.header === undefined)
       throw unreadable(METHODS.session.path, 'session.header', 'is not there')
     return session
@@ -138,7 +146,7 @@ export class Query {
     signal?: AbortSignal,
     state?: Height,
   ): Promise<Application | undefined> {
-    return this.#find(METHODS.application, { address }, signal, state)
+    return this.#find(METHODS.application, { address }, { signal, at: state })
   }
 
   /** Also undefined for what is no address at all: the chain does not tell the two apart. */
@@ -148,25 +156,30 @@ export class Query {
     state?: Height,
   ): Promise<Supplier | undefined> {
     const question = { operatorAddress, dehydrated: false }
-    return this.#find(METHODS.supplier, question, signal, state)
+    return this.#find(METHODS.supplier, question, { signal, at: state })
   }
 
   gateway(address: string, signal?: AbortSignal): Promise<Gateway | undefined> {
-    return this.#find(METHODS.gateway, { address, dehydrated: true }, signal)
+    return this.#find(METHODS.gateway, { address, dehydrated: true }, { signal })
   }
 
   /** Without its card. */
   service(id: string, signal?: AbortSignal): Promise<Service | undefined> {
-    return this.#find(METHODS.service, { id, dehydrated: true }, signal)
+    return this.#find(METHODS.service, { id, dehydrated: true }, { signal })
   }
 
   /**
    * The target hash, 32 bytes, in force at `at`: ask with the session's START. A service on which
    * nothing was ever settled has ff…ff. @throws ChainError NOT_FOUND for an unknown service
    */
-  async difficulty(serviceId: string, at: Height, signal?: AbortSignal): Promise<Uint8Array> {
+  async difficulty(
+    serviceId: string,
+    at: Height,
+    signal?: AbortSignal,
+    seen?: Seen,
+  ): Promise<Uint8Array> {
     const question = { serviceId, blockHeight: BigInt(at) }
-    const { targetHash } = await this.#ask(METHODS.difficulty, question, signal)
+    const { targetHash } = await this.#ask(METHODS.difficulty, question, { signal, seen })
     if (targetHash.length !== TARGET_BYTES)
       throw unreadable(METHODS.difficulty.path, 'target_hash', `has ${targetHash.length} bytes`)
     return targetHash.slice()
@@ -180,12 +193,14 @@ export class Query {
     serviceId: string,
     at: Height,
     signal?: AbortSignal,
+    seen?: Seen,
   ): Promise<ComputeUnits> {
     const { clock } = this.#deps
     if (clock.monotonic() >= this.#unimplementedUntil) {
       try {
         const question = { serviceId, blockHeight: BigInt(at) }
-        return computeUnits(await this.#ask(METHODS.computeUnitsPerRelay, question, signal))
+        const options = { signal, seen }
+        return computeUnits(await this.#ask(METHODS.computeUnitsPerRelay, question, options))
       } catch (error) {
         if (!isUnimplemented(error)) throw error
         this.#unimplementedUntil = clock.monotonic() + this.#options.unimplementedFor
@@ -205,7 +220,7 @@ export class Query {
     signal?: AbortSignal,
     state?: Height,
   ): Promise<Claim | undefined> {
-    return this.#find(METHODS.claim, { sessionId, supplierOperatorAddress }, signal, state)
+    return this.#find(METHODS.claim, { sessionId, supplierOperatorAddress }, { signal, at: state })
   }
 
   /** All claims of an operator that are not settled. */
@@ -217,7 +232,7 @@ export class Query {
       const limit = BigInt(pageSize)
       const pagination = { key, offset: 0n, limit, countTotal: false, reverse: false }
       const question = { pagination, supplierOperatorAddress: operator }
-      const answer = await this.#ask(METHODS.claims, question, signal)
+      const answer = await this.#ask(METHODS.claims, question, { signal })
       claims.push(...answer.claims)
       key = answer.pagination?.nextKey ?? new Uint8Array(0)
       if (key.length === 0) return claims
@@ -227,66 +242,57 @@ export class Query {
 
   /** Undefined for an address that never received anything. */
   async account(address: string, signal?: AbortSignal): Promise<Account | undefined> {
-    const account = await this.#find(METHODS.account, { address }, signal)
+    const account = await this.#find(METHODS.account, { address }, { signal })
     return account && readAccount(account)
   }
 
   /** Nothing for an unknown address. */
   async balance(address: string, signal?: AbortSignal, state?: Height): Promise<Upokt> {
-    return fromCoin(await this.#ask(METHODS.balance, { address, denom: 'upokt' }, signal, state))
+    const question = { address, denom: 'upokt' }
+    return fromCoin(await this.#ask(METHODS.balance, question, { signal, at: state }))
   }
 
   /**
    * How claims ended in block `at`, of all suppliers, in the chain's order. Right after a block its
-   * results may not be there yet. @throws ChainError HEIGHT_UNAVAILABLE (then retryable)
+   * results may not be there yet; a node may keep none, or no old ones: then another is asked.
+   * @throws ChainError HEIGHT_UNAVAILABLE (retryable unless no endpoint will ever have them)
    */
   async settlements(at: Height, signal?: AbortSignal): Promise<SettlementEvent[]> {
-    const answer = await this.#deps.rpc.call('block_results', { height: String(at) }, signal)
-    const results = new Json(answer, 'result')
-    const height = results.get('height')
-    if (height.height() !== at) throw height.wrong(String(at))
-    return readSettlements(results.get('finalize_block_events'))
+    const read = (answer: unknown) => {
+      const results = new Json(answer, 'result')
+      const height = results.get('height')
+      if (height.height() !== at) throw height.wrong(String(at))
+      return readSettlements(results.get('finalize_block_events'))
+    }
+    const params = { height: String(at) }
+    return await this.#deps.rpc.ask('block_results', params, read, { signal, at })
   }
 
   async #ask<Q, A>(
-    method: Method<Q, A>,
+    { path, encode, decode }: Method<Q, A>,
     question: Q,
-    signal: AbortSignal | undefined,
-    state?: Height,
+    { seen, ...options }: Asked,
   ): Promise<A> {
-    const bytes = method.encode(question)
-    return method.decode(await this.#deps.rpc.abciQuery(method.path, bytes, state, signal))
+    const { rpc } = this.#deps
+    return await rpc.query(
+      path,
+      encode(question),
+      (value, response) => {
+        const answer = decode(value)
+        seen?.(response.get('height').height())
+        return answer
+      },
+      options,
+    )
   }
 
   /** Undefined where the chain says that there is no such thing. */
-  async #find<Q, A>(
-    method: Method<Q, A>,
-    question: Q,
-    signal: AbortSignal | undefined,
-    state?: Height,
-  ): Promise<A | undefined> {
+  async #find<Q, A>(method: Method<Q, A>, question: Q, options: Asked): Promise<A | undefined> {
     try {
-      return await this.#ask(method, question, signal, state)
+      return await this.#ask(method, question, options)
     } catch (error) {
       if (error instanceof ChainError && error.code === 'NOT_FOUND') return undefined
       throw error
     }
   }
-}
-
-/** The session module reports all that is wrong with a question as code 6, told apart by text. */
-function sessionError(error: unknown): unknown {
-  if (!(error instanceof ChainError) || error.code !== 'QUERY') return error
-  const { code, log } = error.data
-  if (code !== 6 || typeof log !== 'string' || !log.startsWith('rpc error:')) return error
-  const { data } = error
-  if (log.includes('is ahead of the last committed block height'))
-    return new ChainError('HEIGHT_UNAVAILABLE', log, { data, retryable: true, cause: error })
-  return new ChainError('SESSION', log, { data, cause: error })
-}
-
-/** `abci_query` knows no gRPC status for a missing method: its router says `unknown query path`. */
-function isUnimplemented(error: unknown): boolean {
-  if (!(error instanceof ChainError) || error.code !== 'QUERY') return false
-  return /unknown query path|code = Unimplemented/.test(error.message)
 }

@@ -68,25 +68,28 @@ export class HeaderSocket {
 
   /**
    * Until aborted, then throws `signal.reason`.
-   * @param urls in order of preference; the next one is tried when one fails
+   * @param urls in order of preference, as of now; begins with the second, see chain/blocks.ts, and
+   *   goes on with the next one when one fails
    * @param onHeader the height of each header announced, in order of arrival, perhaps with gaps
    */
   async run(
-    urls: readonly string[],
+    urls: () => readonly string[],
     onHeader: (height: Height) => void,
     signal: AbortSignal,
   ): Promise<never> {
     const { clock, random, log } = this.#deps
-    for (let failures = 0, at = 0; ; at = (at + 1) % urls.length) {
-      const url = urls[at] ?? ''
-      const endpoint = new URL(url).host
+    for (let failures = 0, at = 1; ; at++) {
+      const now = urls()
+      const url = now[at % now.length]
       try {
-        await this.#connection(url, signal, (height) => {
-          failures = 0
-          onHeader(height)
-        })
+        if (url !== undefined)
+          await this.#connection(url, signal, (height) => {
+            failures = 0
+            onHeader(height)
+          })
       } catch (error) {
         if (isAbort(error, signal)) throw error
+        const endpoint = url === undefined ? '' : new URL(url).host
         log.debug({ endpoint, err: error }, 'block subscription ended')
       }
       const ceiling = Math.min(this.#options.pauseMax, this.#options.pauseFirst * 2 ** failures)

@@ -41,7 +41,8 @@ const PATIENCE = 20
 export function chainAccess(context: Context, config: Pick<Config, 'chain'>): ChainAccess {
   const { clock, random, randomBytes, signal } = context
   const { rpc: endpoints, timeout, id, gasPrice } = config.chain
-  const rpc = new Rpc({ clock, random, log: silentLog() }, { endpoints, timeout })
+  const options = { endpoints, timeout, chainId: id }
+  const rpc = new Rpc({ clock, random, log: silentLog() }, options)
   const query = new Query({ rpc, clock })
   const broadcaster = new Broadcaster({ rpc, query, clock, randomBytes }, { chainId: id, gasPrice })
   let isWarned = false

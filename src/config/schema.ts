@@ -105,7 +105,7 @@ export const ConfigSchema = z.strictObject({
         .min(1)
         .optional()
         .describe(
-          'CometBFT RPC endpoints, the preferred one first; by default those of the network.',
+          'CometBFT RPC endpoints of one chain, the preferred one first; by default those of the network. Three can outvote one that is wrong.',
         ),
       id: z
         .string()

@@ -20,9 +20,8 @@ export function buildChain({ config, deps, life }: Frame): ChainParts {
   const { clock, random, randomBytes } = deps
   const log = deps.log.child({ component: 'chain' })
   const { rpc: endpoints, timeout, pollEvery, id } = config.chain
-  const rpc = life.own(new Rpc({ clock, random, log }, { endpoints, timeout }), (part) =>
-    part.close(),
-  )
+  const options = { endpoints, timeout, chainId: id }
+  const rpc = life.own(new Rpc({ clock, random, log }, options), (part) => part.close())
   const blocks = new Blocks({ rpc, clock, random, log }, { pollEvery })
   const query = new Query({ rpc, clock })
   const cached = new CachedQuery({ query, head: () => blocks.head()?.height })

@@ -1,6 +1,6 @@
 /** Gathers what `status` and the health page show from the running parts. Tests: test/e2e. */
 import type { Height } from '../base/units.ts'
-import { earningsReport, type Report, sessionReport } from '../ops/report.ts'
+import { earningsReport, endpointReports, type Report, sessionReport } from '../ops/report.ts'
 import { stakeProblems, stakesOf } from './stakes.ts'
 import type { Frame, Parts } from './supplier.ts'
 
@@ -46,6 +46,7 @@ export async function buildReport(
       id: config.chain.id,
       height: heightOrZero(chain.blocks.head()?.height),
       planned: heightOrZero(miner.miner.planned),
+      endpoints: endpointReports(chain.rpc.health, chain.blocks.head()?.height),
     },
     suppliers,
     relays: { ...relay.handler.counts, inFlight: relay.server.inFlight },

@@ -4,11 +4,26 @@
  * never renamed: scripts rely on them. Tests: test/ops/report.ts.
  */
 import { z } from 'zod'
+import type { Height } from '../base/units.ts'
+import type { EndpointHealth } from '../chain/endpoint.ts'
 import type { LedgerTotals } from '../store/ledger.ts'
 import type { SessionRecord } from '../store/sessions.ts'
 
 const upokt = z.string().regex(/^\d+$/)
 const count = z.number().min(0)
+
+const EndpointSchema = z.object({
+  /** Host and port. */
+  name: z.string(),
+  /** The latest that it claims; 0 if it never answered. */
+  height: count,
+  /** Blocks behind the head. */
+  lag: count,
+  /** ok, lagging, catching-up, ahead, no-answer, other-chain, disagrees */
+  state: z.string(),
+  /** The same as a sentence; empty for ok. */
+  reason: z.string(),
+})
 
 const SessionSchema = z.object({
   sessionId: z.string(),
@@ -80,6 +95,8 @@ const ReportSchema = z.object({
     height: count,
     /** The last height whose actions have been carried out. */
     planned: count,
+    /** Of `chain.rpc`, in its order; older versions do not say. */
+    endpoints: z.array(EndpointSchema).optional(),
   }),
   suppliers: z.array(SupplierSchema),
   /** Since the start of the daemon, by outcome; `inFlight`: now. */
@@ -94,6 +111,7 @@ const ReportSchema = z.object({
 type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T
 export type Report = Frozen<z.output<typeof ReportSchema>>
 export type SessionReport = Frozen<z.output<typeof SessionSchema>>
+export type EndpointReport = Frozen<z.output<typeof EndpointSchema>>
 export type SupplierReport = Frozen<z.output<typeof SupplierSchema>>
 export type EarningsReport = Frozen<z.output<typeof EarningsSchema>>
 
@@ -114,6 +132,16 @@ export function sessionReport(record: SessionRecord, served: number): SessionRep
     served,
     ...(reason === undefined ? {} : { reason }),
   }
+}
+
+export function endpointReports(
+  health: readonly EndpointHealth[],
+  head: Height | undefined,
+): EndpointReport[] {
+  return health.map(({ name, height, state, reason }) => {
+    const lag = height === undefined || head === undefined ? 0 : Math.max(0, head - height)
+    return { name, height: height ?? 0, lag, state, reason }
+  })
 }
 
 export function earningsReport(totals: LedgerTotals): EarningsReport {

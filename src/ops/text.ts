@@ -3,7 +3,13 @@
  * words (addresses, model names) may stick out; nothing else does. Tests: test/ops/text.ts.
  */
 import { formatPokt, upokt } from '../base/units.ts'
-import type { EarningsReport, Report, SessionReport, SupplierReport } from './report.ts'
+import type {
+  EarningsReport,
+  EndpointReport,
+  Report,
+  SessionReport,
+  SupplierReport,
+} from './report.ts'
 
 export const COLUMNS = 100
 /** Rows of one table; the rest is counted. `--json` has them all. */
@@ -17,6 +23,7 @@ export function reportText(report: Report): string {
   const lines = [
     `pokt-supplier ${report.version}, process ${report.pid}, up ${duration(report.uptimeSeconds)}${running}`,
     ...entry('chain', `${chain.id} at height ${chain.height || 'unknown'}`),
+    ...nodeLines(chain.endpoints ?? []),
     ...report.suppliers.flatMap(supplierLines),
     ...report.engines.flatMap(engineLines),
   ]
@@ -27,6 +34,16 @@ export function reportText(report: Report): string {
   for (const problem of problems) lines.push(...entry('PROBLEM', problem))
   lines.push('', ...sessionLines(report.sessions), '', ...earningsLines(report.earnings))
   return lines.join('\n')
+}
+
+/** One alone is only worth a line when something is wrong with it. */
+function nodeLines(endpoints: readonly EndpointReport[]): string[] {
+  if (endpoints.length === 1 && endpoints[0]?.state === 'ok') return []
+  return endpoints.flatMap(({ name, height, state, reason }) => {
+    const said = state === 'ok' ? 'ok' : reason
+    const at = height === 0 || said.includes('height') ? '' : `, at height ${height}`
+    return entry('node', `${name}  ${said}${at}`)
+  })
 }
 
 function supplierLines({ operator, balanceUpokt, stake }: SupplierReport): string[] {

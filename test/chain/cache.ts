@@ -6,6 +6,7 @@ import {
   type CachedQueryOptions,
 } from '../../src/chain/cache.ts'
 import { ChainError } from '../../src/chain/errors.ts'
+import type { Seen } from '../../src/chain/query.ts'
 
 /** Answers with what was asked and how often anything was; can be told to fail or to wait. */
 function setUp(options: Partial<CachedQueryOptions> = {}, start: number | undefined = 100) {
@@ -235,4 +236,46 @@ t.test('what is remembered is limited', async (t) => {
   t.equal(asked.length, before, 'the latest are kept')
   await cached.session('app', 's', height(1))
   t.equal(asked.length, before + 1, 'the oldest are gone')
+})
+
+t.test('what a state says of a height that it has not reached is not kept', async (t) => {
+  let state = height(99)
+  let asked = 0
+  const answer = async (seen?: (state: Height) => void) => {
+    seen?.(state)
+    return ++asked
+  }
+  const query = {
+    sharedParams: (_: Height, __?: AbortSignal, seen?: Seen) => answer(seen),
+    difficulty: (_: string, __: Height, ___?: AbortSignal, seen?: Seen) => answer(seen),
+    computeUnitsPerRelay: (_: string, __: Height, ___?: AbortSignal, seen?: Seen) => answer(seen),
+    session: (
+      _: string,
+      __: string,
+      ___: Height,
+      ____?: AbortSignal,
+      _____?: Height,
+      seen?: Seen,
+    ) => answer(seen),
+  } as unknown as CachedQueryDeps['query']
+  const questions: [name: string, ask: (cached: CachedQuery) => Promise<unknown>][] = [
+    ['parameters', (cached) => cached.sharedParams(height(100))],
+    ['difficulty', (cached) => cached.difficulty('s', height(100))],
+    ['compute units', (cached) => cached.computeUnitsPerRelay('s', height(100))],
+    ['session', (cached) => cached.session('app', 's', height(100))],
+  ]
+  for (const [name, ask] of questions) {
+    let head = height(100)
+    const cached = new CachedQuery({ query, head: () => head })
+    state = height(99)
+    asked = 0
+    t.same([await ask(cached), await ask(cached)], [1, 1], `${name}: good for this block`)
+    head = height(101)
+    t.equal(await ask(cached), 2, `${name}: asked again in the next, of an endpoint as old`)
+    state = height(100)
+    head = height(102)
+    t.equal(await ask(cached), 3, `${name}: and again`)
+    head = height(103)
+    t.equal(await ask(cached), 3, `${name}: kept, now that the state had reached the height`)
+  }
 })

@@ -3,9 +3,10 @@ import t, { type Test } from 'tap'
 import { hex, unhex } from '../../src/base/bytes.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { type Bytes, height, ms } from '../../src/base/units.ts'
-import { readBlock } from '../../src/chain/blocks.ts'
+import { readBlock } from '../../src/chain/block.ts'
 import { Json } from '../../src/chain/json.ts'
-import { Rpc, readStatus } from '../../src/chain/rpc.ts'
+import { Rpc } from '../../src/chain/rpc.ts'
+import { readStatus } from '../../src/chain/status.ts'
 import { ManualClock } from '../support/clock.ts'
 import {
   type Misbehaviour,

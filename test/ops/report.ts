@@ -1,6 +1,6 @@
 import t from 'tap'
-import { upokt } from '../../src/base/units.ts'
-import { earningsReport, readReport, sessionReport } from '../../src/ops/report.ts'
+import { height, upokt } from '../../src/base/units.ts'
+import { earningsReport, endpointReports, readReport, sessionReport } from '../../src/ops/report.ts'
 import { report } from '../support/report.ts'
 import { record, sessionKey } from '../support/store.ts'
 
@@ -78,4 +78,31 @@ t.test('what is no report is not taken for one', async (t) => {
     ['relays without those in flight', { ...whole, relays: { mined: 3 } }],
   ]
   for (const [what, value] of wrong) t.equal(readReport(value), undefined, what)
+})
+
+t.test('endpoints are told with how far they are behind', async (t) => {
+  const one = { healthy: true, failures: 0, lastFailure: '' }
+  const health = [
+    { ...one, name: 'a:1', height: height(58), state: 'ok' as const, reason: '' },
+    {
+      ...one,
+      name: 'b:1',
+      height: height(46),
+      state: 'lagging' as const,
+      reason: 'lagging 12 blocks',
+    },
+    { ...one, name: 'c:1', height: undefined, state: 'no-answer' as const, reason: 'no answer: x' },
+    { ...one, name: 'd:1', height: height(99), state: 'ahead' as const, reason: 'claims …' },
+  ]
+  const endpoints = endpointReports(health, height(58))
+  t.strictSame(endpoints, [
+    { name: 'a:1', height: 58, lag: 0, state: 'ok', reason: '' },
+    { name: 'b:1', height: 46, lag: 12, state: 'lagging', reason: 'lagging 12 blocks' },
+    { name: 'c:1', height: 0, lag: 0, state: 'no-answer', reason: 'no answer: x' },
+    { name: 'd:1', height: 99, lag: 0, state: 'ahead', reason: 'claims …' },
+  ])
+  const said = report({ chain: { ...report().chain, endpoints } })
+  t.strictSame(readReport(said), said)
+  const wrong = report({ chain: { ...report().chain, endpoints: [{}] as never } })
+  t.equal(readReport(wrong), undefined)
 })

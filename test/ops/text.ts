@@ -155,3 +155,33 @@ t.test('a duration is told in its two largest units', async (t) => {
     t.equal(first, `pokt-supplier 1.2.3, process 4242, up ${says}`, says)
   }
 })
+
+t.test('nodes are told when there are several, or when the only one is not well', async (t) => {
+  const node = (name: string, height: number, state = 'ok', reason = '') => ({
+    name,
+    height,
+    lag: 0,
+    state,
+    reason,
+  })
+  const lines = (...endpoints: ReturnType<typeof node>[]) =>
+    reportText(report({ chain: { ...report().chain, endpoints } }))
+      .split('\n')
+      .filter((line) => line.startsWith('node '))
+  t.strictSame(lines(node('a:26657', 58)), [])
+  t.strictSame(lines(node('a:26657', 0, 'no-answer', 'no answer: HTTP status 500')), [
+    'node       a:26657  no answer: HTTP status 500',
+  ])
+  t.strictSame(
+    lines(
+      node('a:26657', 58),
+      node('b:26657', 46, 'lagging', 'lagging 12 blocks'),
+      node('c:443', 57, 'disagrees', 'disagrees at height 55'),
+    ),
+    [
+      'node       a:26657  ok, at height 58',
+      'node       b:26657  lagging 12 blocks, at height 46',
+      'node       c:443  disagrees at height 55',
+    ],
+  )
+})

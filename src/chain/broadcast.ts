@@ -7,12 +7,19 @@
  * after a crash. The account number is still part of what is signed.
  *
  * The simulated transaction carries a fee: without one the chain skips its deduction and the estimate
- * is 17,000 gas short. CheckTx says nothing about windows, sums or sessions, and a node that has seen
- * the bytes refuses them even after inclusion: only a block, or the module's state, is an answer.
- * Source: cosmos-sdk v0.53 x/auth/ante/unordered.go, cometbft mempool. Tested by test/chain/broadcast.ts.
+ * is 17,000 gas short. A stock node reads calls of up to a million bytes, and a simulation writes the
+ * transaction in hex: one above half of that is not simulated where its sender can say what it needs.
+ * The head is asked for by several senders at once, an account's number once: it never changes.
+ *
+ * CheckTx says nothing about windows, sums or sessions, and a node that has seen the bytes refuses
+ * them even after inclusion: only a block, or the module's state, is an answer.
+ * Source: cosmos-sdk v0.53 x/auth/ante/unordered.go, cometbft mempool, rpc. Tested by
+ * test/chain/prepare.ts, test/chain/broadcast.ts.
  */
 import { base64, unhex } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { assert } from '../base/errors.ts'
+import { LruMap } from '../base/queue.ts'
 import { type Height, type Ms, ms, upokt } from '../base/units.ts'
 import type { Signer } from '../keys/keyring.ts'
 import type { Any } from '../protocol/gen/google/protobuf/any.ts'
@@ -27,11 +34,12 @@ import {
   type TxResult,
 } from './answer.ts'
 import { ChainError } from './errors.ts'
+import { accountMissing, failed, tooLate } from './faults.ts'
+import { Flights } from './flight.ts'
 import { Json } from './json.ts'
-import { METHODS } from './methods.ts'
 import type { Query } from './query.ts'
 import type { NodeStatus, Rpc } from './rpc.ts'
-import { plainText, simulationError } from './simulation.ts'
+import { simulatedGas } from './simulation.ts'
 import {
   feeFor,
   type GasPrice,
@@ -85,11 +93,21 @@ export interface PrepareOptions {
   readonly attempt?: number
   /** Shortens the lifetime. */
   readonly lifetime?: Ms
-  /** The gas limit if the simulation is refused only because the window opens with the next block. */
+  /**
+   * The gas limit if the transaction is too large to be simulated, or its simulation is refused only
+   * because the window opens with the next block.
+   */
   readonly fallbackGas?: bigint
   readonly memo?: string
 }
 
+/** The chain's limit from block time to timeout, and what the random part adds to a lifetime. */
+const LIFETIME_MAX = 600_000
+const RANDOM_MAX = 1_074
+/** CometBFT's `max_body_bytes` is 1,000,000 by default; hex doubles, the call around it is small. */
+const SIMULATED_BYTES_MAX = 490_000
+/** More accounts than one process signs for. */
+const ACCOUNTS_MAX = 4_096
 /** Of a simulated transaction, where the real one is not known yet: sizes matter a little. */
 const SIMULATED_GAS = 200_000n
 /** Of the gas limit, with each attempt, up to twice the first. */
@@ -99,6 +117,9 @@ const GAS_GROWTH_MAX = 2
 export class Broadcaster {
   readonly #deps: BroadcasterDeps
   readonly #options: BroadcasterOptions
+  readonly #flights = new Flights()
+  /** Account numbers by address. */
+  readonly #accounts = new LruMap<string, bigint>(ACCOUNTS_MAX)
 
   constructor(
     deps: BroadcasterDeps,
@@ -106,6 +127,8 @@ export class Broadcaster {
   ) {
     this.#deps = deps
     this.#options = { ...BROADCASTER_DEFAULTS, ...options }
+    const { lifetime } = this.#options
+    assert(lifetime + RANDOM_MAX <= LIFETIME_MAX, 'the chain takes no longer lifetime')
   }
 
   /**
@@ -120,8 +143,7 @@ export class Broadcaster {
     signal?: AbortSignal,
   ): Promise<Submission> {
     const status = await this.#latest(options.timeoutHeight, signal)
-    const account = await this.#deps.query.account(signer.address, signal)
-    if (account === undefined) throw accountMissing(signer.address)
+    const accountNumber = await this.#accountNumber(signer.address, signal)
     const timeoutAt = this.#timeout(status.time, options.lifetime)
     const { timeoutHeight, memo = '' } = options
     const plan = { messages, memo, timeoutHeight, timeoutAt, unordered: true, sequence: 0n }
@@ -130,7 +152,7 @@ export class Broadcaster {
     const gas = scaleUp(simulated, gasGrowth(options.attempt ?? 1))
     const fee = feeFor(gas, this.#options.gasPrice, options.feeFactor)
     const { chainId } = this.#options
-    const bytes = signTx(signer, { ...plan, gas, fee }, { chainId, accountNumber: account.number })
+    const bytes = signTx(signer, { ...plan, gas, fee }, { chainId, accountNumber })
     return {
       txHash: txHash(bytes),
       bytes,
@@ -146,16 +168,8 @@ export class Broadcaster {
    * Gas that the transaction would use on the latest state, whatever its signature.
    * @throws ChainError SIMULATION
    */
-  async simulate(txBytes: Uint8Array, signal?: AbortSignal): Promise<bigint> {
-    const { path, encode, decode } = METHODS.simulate
-    const question = encode({ txBytes })
-    try {
-      return decode(await this.#deps.rpc.abciQuery(path, question, undefined, signal)).gasUsed
-    } catch (error) {
-      const log = error instanceof ChainError ? error.data['log'] : undefined
-      if (typeof log === 'string') throw simulationError(log, error)
-      throw error
-    }
+  simulate(txBytes: Uint8Array, signal?: AbortSignal): Promise<bigint> {
+    return simulatedGas(this.#deps.rpc, txBytes, signal)
   }
 
   /**
@@ -231,8 +245,18 @@ export class Broadcaster {
     }
   }
 
+  async #accountNumber(address: string, signal: AbortSignal | undefined): Promise<bigint> {
+    const known = this.#accounts.get(address)
+    if (known !== undefined) return known
+    const account = await this.#deps.query.account(address, signal)
+    if (account === undefined) throw accountMissing(address)
+    this.#accounts.set(address, account.number)
+    return account.number
+  }
+
   async #latest(timeoutHeight: Height, signal: AbortSignal | undefined): Promise<NodeStatus> {
-    const status = await this.#deps.rpc.status(signal)
+    const ask = (both: AbortSignal) => this.#deps.rpc.status(both)
+    const status = await this.#flights.join('status', signal, ask)
     const { chainId } = this.#options
     if (status.chainId !== chainId) {
       const data = { theirs: status.chainId, ours: chainId }
@@ -257,9 +281,11 @@ export class Broadcaster {
     signal: AbortSignal | undefined,
   ): Promise<bigint> {
     const { gasFactor, gasMin } = this.#options
+    const bytes = unsignedTx(publicKey, { ...plan, gas: SIMULATED_GAS, fee: upokt(1) })
+    if (fallback !== undefined && bytes.length > SIMULATED_BYTES_MAX)
+      return greater(fallback, gasMin)
     try {
-      const tx = { ...plan, gas: SIMULATED_GAS, fee: upokt(1) }
-      const gas = scaleUp(await this.simulate(unsignedTx(publicKey, tx), signal), gasFactor)
+      const gas = scaleUp(await this.simulate(bytes, signal), gasFactor)
       return greater(gas, gasMin)
     } catch (error) {
       const early = error instanceof ChainError && error.data['refusal'] === 'window-early'
@@ -271,19 +297,4 @@ export class Broadcaster {
 
 function gasGrowth(attempt: number): number {
   return Math.min(GAS_GROWTH_MAX, 1 + GAS_GROWTH * (attempt - 1))
-}
-
-function accountMissing(address: string): ChainError {
-  const text = `${address} has no account on the chain: it never received anything`
-  return new ChainError('ACCOUNT_MISSING', text, { data: { address } })
-}
-
-function tooLate(timeoutHeight: Height, latest: Height): ChainError {
-  const text = `the last block that could hold it is ${timeoutHeight}, the chain is at ${latest}`
-  return new ChainError('TX_TOO_LATE', text, { data: { timeoutHeight, height: latest } })
-}
-
-function failed(hash: string, { height, code, codespace, log }: TxResult): ChainError {
-  const data = { txHash: hash, height, code, codespace, log }
-  return new ChainError('TX_FAILED', plainText(log), { data })
 }

@@ -33,7 +33,7 @@ export const RPC_DEFAULTS = {
   timeout: ms(15_000),
   rest: ms(30_000),
   bodyBytesMax: (100 * 1024 * 1024) as Bytes,
-  connectionsMax: 8,
+  connectionsMax: 16,
 } satisfies Omit<RpcOptions, 'endpoints'>
 
 type Params = Readonly<Record<string, unknown>>

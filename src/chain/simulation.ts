@@ -1,5 +1,5 @@
 /**
- * Why a transaction would fail, read from the chain's text.
+ * What gas a transaction would use, or why it would fail, read from the chain's text.
  *
  * A simulation reports every failure as code 6 of codespace `sdk`, and a failed message in a block is
  * code 1 of `undefined`: only the text tells one from another. The simulation runs on the latest
@@ -7,6 +7,8 @@
  * sent then may land in the window. Tested by test/chain/simulation.ts.
  */
 import { ChainError } from './errors.ts'
+import { METHODS } from './methods.ts'
+import type { Rpc } from './rpc.ts'
 
 export type Refusal =
   /** The claim or proof window has not opened at the state's height. */
@@ -58,4 +60,20 @@ export function simulationError(log: string, cause: unknown): ChainError {
   const data = { refusal, log, ...(messageIndex === undefined ? {} : { messageIndex }) }
   const retryable = refusal === 'window-early'
   return new ChainError('SIMULATION', plainText(log), { data, retryable, cause })
+}
+
+/** On the latest state, whatever its signature. @throws ChainError SIMULATION, RPC_UNREACHABLE */
+export async function simulatedGas(
+  rpc: Pick<Rpc, 'abciQuery'>,
+  txBytes: Uint8Array,
+  signal?: AbortSignal,
+): Promise<bigint> {
+  const { path, encode, decode } = METHODS.simulate
+  try {
+    return decode(await rpc.abciQuery(path, encode({ txBytes }), undefined, signal)).gasUsed
+  } catch (error) {
+    const log = error instanceof ChainError ? error.data['log'] : undefined
+    if (typeof log === 'string') throw simulationError(log, error)
+    throw error
+  }
 }

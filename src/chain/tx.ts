@@ -6,6 +6,7 @@
  * as bytes. SIGN_MODE_DIRECT: secp256k1 over sha256 of the SignDoc, 64 bytes r ‖ s, low s.
  * Source: cosmos-sdk v0.53 proto/cosmos/tx/v1beta1/tx.proto, x/auth/signing. Tested by test/chain/tx.ts.
  */
+import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { makeAuthInfoBytes, makeSignBytes, makeSignDoc } from '@cosmjs/proto-signing'
 import { hex, sha256 } from '../base/bytes.ts'
 import { assert } from '../base/errors.ts'
@@ -13,7 +14,7 @@ import { coin, type Height, type Ms, ms, type Upokt, upokt } from '../base/units
 import type { Signer } from '../keys/keyring.ts'
 import { PubKey } from '../protocol/gen/cosmos/crypto/secp256k1/keys.ts'
 import { TxBody, TxRaw } from '../protocol/gen/cosmos/tx/tx.ts'
-import type { Any } from '../protocol/gen/google/protobuf/any.ts'
+import { Any } from '../protocol/gen/google/protobuf/any.ts'
 import type { Timestamp } from '../protocol/gen/google/protobuf/timestamp.ts'
 
 export interface Tx {
@@ -37,6 +38,8 @@ export interface SigningContext {
 }
 
 const SIGNATURE_BYTES = 64
+/** Field 1 of a body, a message. */
+const MESSAGE_TAG = 10
 const NANOS_PER_SECOND = 1_000_000_000n
 const NANOS_PER_MS = 1_000_000n
 
@@ -57,6 +60,17 @@ export function signTx(
 /** The same bytes but for a signature of zeros: for simulation, which does not check it. */
 export function unsignedTx(publicKey: Uint8Array, tx: Tx): Uint8Array {
   return rawTx(bodyBytes(tx), authInfoBytes(publicKey, tx), new Uint8Array(SIGNATURE_BYTES))
+}
+
+/** The messages of a transaction's bytes, in its order. */
+export function messagesOf(bytes: Uint8Array): readonly Any[] {
+  return TxBody.decode(TxRaw.decode(bytes).bodyBytes).messages
+}
+
+/** What a message adds to the bytes of a transaction: itself, its type, and the heads of both. */
+export function bytesInTx(message: Any): number {
+  const writer = new BinaryWriter()
+  return writer.uint32(MESSAGE_TAG).bytes(Any.encode(message).finish()).finish().length
 }
 
 /** Upper-case hex of the sha256, as the chain writes it. */

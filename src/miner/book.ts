@@ -29,6 +29,11 @@ export interface Ending {
   readonly rewards?: Upokt
 }
 
+/** `what`, and what was known before of its cause. */
+export function because(what: string, { reason }: SessionRecord): string {
+  return reason === undefined ? what : `${what}: ${reason}`
+}
+
 /**
  * How long a done session's record is kept: it refuses a relay that comes late. Every record is read
  * at every block, so they must not pile up; the ledger keeps what is worth knowing.
@@ -60,6 +65,8 @@ export function requireRoot(session: SessionRecord): Uint8Array {
 
 export class Book {
   readonly #deps: BookDeps
+  /** The height at which old records were last forgotten: every record is read for that. */
+  #pruned: Height | undefined
 
   constructor(deps: BookDeps) {
     this.#deps = deps
@@ -81,7 +88,7 @@ export class Book {
       claimed,
       settled,
       rewards: ending.rewards ?? upokt(0),
-      lost: upokt(claimed > settled ? claimed - settled : 0n),
+      lost: upokt(ending.outcome !== 'unseen' && claimed > settled ? claimed - settled : 0n),
       outcome: ending.outcome,
       reason: ending.reason,
       height: at,
@@ -97,7 +104,8 @@ export class Book {
     await this.#prune(at)
   }
 
-  #report({ key, serviceId, count, settled, lost, outcome, reason }: LedgerEntry): void {
+  #report(entry: LedgerEntry): void {
+    const { key, serviceId, count, claimed, settled, lost, outcome, reason } = entry
     const { log } = this.#deps
     const paid = outcome === 'settled'
     const fields = {
@@ -110,12 +118,15 @@ export class Book {
       reason,
     }
     if (paid) log.info(fields, 'session settled')
+    else if (outcome === 'unseen') log.warn({ ...fields, upokt: claimed }, 'session ended unseen')
     else if (lost === 0n) log.info({ ...fields, outcome }, 'session ended')
     else log.error({ ...fields, outcome }, 'session lost')
   }
 
+  /** Once a block. */
   async #prune(at: Height): Promise<void> {
-    if (at <= KEPT_BLOCKS) return
+    if (at <= KEPT_BLOCKS || at <= (this.#pruned ?? 0)) return
+    this.#pruned = at
     await this.#deps.store.prune(offset(at, -KEPT_BLOCKS)).catch((err: unknown) => {
       this.#deps.log.debug({ err }, 'done sessions not forgotten yet')
     })

@@ -8,36 +8,34 @@
  */
 import { equal } from '../base/bytes.ts'
 import type { Log } from '../base/log.ts'
-import { KeyedMutex } from '../base/queue.ts'
+import { inParallel, KeyedMutex } from '../base/queue.ts'
 import { type Address, fromCoin, type Height, offset, type Upokt, upokt } from '../base/units.ts'
+import { Flights } from '../chain/flight.ts'
 import { createClaimMessage } from '../chain/stake.ts'
 import type { Signer } from '../keys/keyring.ts'
-import type { Claim, Params as ProofParams } from '../protocol/gen/pocket/proof/proof.ts'
+import type { Params as ProofParams } from '../protocol/gen/pocket/proof/proof.ts'
 import type { Params as TokenomicsParams } from '../protocol/gen/pocket/tokenomics/tokenomics.ts'
 import { supplierReward } from '../protocol/shares.ts'
 import { foldRoot, type Leaf } from '../smst/fold.ts'
 import { countOf } from '../smst/node.ts'
 import type { SessionKey, SessionRecord } from '../store/sessions.ts'
 import type { Item } from './batch.ts'
-import { type Book, byValue, claimValue, requireRoot } from './book.ts'
+import { type Book, because, byValue, claimValue, requireRoot } from './book.ts'
 import type { Gate } from './gate.ts'
+import { type ClaimSource, lookUp } from './look.ts'
 import type { Moment } from './plan.ts'
+import { isSent } from './split.ts'
 import type { Submit } from './submit.ts'
 
 export interface ClaimsDeps {
-  readonly chain: {
-    claim(
-      sessionId: string,
-      operator: string,
-      signal?: AbortSignal,
-      at?: Height,
-    ): Promise<Claim | undefined>
+  readonly chain: ClaimSource & {
     proofParams(signal?: AbortSignal): Promise<ProofParams>
     tokenomicsParams(signal?: AbortSignal): Promise<TokenomicsParams>
     balance(address: string, signal?: AbortSignal, at?: Height): Promise<Upokt>
   }
   readonly sessions: {
     put(record: SessionRecord): Promise<void>
+    putAll(records: readonly SessionRecord[]): Promise<void>
     get(key: SessionKey): Promise<SessionRecord | undefined>
   }
   readonly relays: { leaves(key: SessionKey): AsyncIterable<Leaf> }
@@ -59,12 +57,16 @@ export const CLAIMS_DEFAULTS: ClaimsOptions = { txFee: upokt(1) }
 
 /** What must still be paid for a session in one of these states. */
 const OUTSTANDING: ReadonlySet<string> = new Set(['claiming', 'claimed', 'proving'])
+/** New transactions of one operator that are made at the same time. */
+const RENEWED_MAX = 4
 
 export class Claims {
   readonly #deps: ClaimsDeps
   readonly #options: ClaimsOptions
   /** The balance of an operator is spent by one decision at a time. */
   readonly #purses = new KeyedMutex()
+  /** Parameters are asked for once by operators that decide at the same time. */
+  readonly #flights = new Flights()
 
   constructor(deps: ClaimsDeps, options: ClaimsOptions = CLAIMS_DEFAULTS) {
     this.#deps = deps
@@ -110,34 +112,66 @@ export class Claims {
     })
   }
 
-  async confirm(session: SessionRecord, moment: Moment, signal: AbortSignal): Promise<void> {
-    const { state, key } = session
+  /**
+   * @param sessions of one operator and one session end, with a transaction under way
+   * @throws the first failure, when the others are served
+   */
+  async confirm(
+    sessions: readonly SessionRecord[],
+    moment: Moment,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { chain, book, submit } = this.#deps
     const { block, windows } = moment
-    if (state.at !== 'claiming') return
-    const claim = await this.#deps.chain.claim(key.sessionId, key.operator, signal, block.height)
-    if (claim !== undefined && equal(claim.rootHash, state.root)) {
-      const { reason: _, ...record } = session
-      await this.#deps.sessions.put({
-        ...record,
-        state: { at: 'claimed', root: state.root },
-        since: block.height,
-      })
-      this.#deps.log.info({ ...facts(session), height: block.height }, 'claim on the chain')
-    } else if (block.height >= windows.claimClose) {
-      const reason =
-        claim === undefined
-          ? 'no block took the claim in its window'
-          : 'the chain holds a claim with another root'
-      await this.#deps.book.finish(session, block.height, { outcome: 'claim-missed', reason })
-    } else if (await this.#deps.submit.follow({ ...session, state }, block, signal)) {
-      await this.#send([session], state.tx.attempt + 1, moment, signal)
+    const sent = sessions.filter(isSent)
+    const { found, failure } = await lookUp(chain, sent, block.height, signal)
+    const isOurs = ({ session, claim }: (typeof found)[number]) =>
+      claim !== undefined && equal(claim.rootHash, session.state.root)
+    await this.#claimed(
+      found.filter(isOurs).map(({ session }) => session),
+      block.height,
+    )
+    const others = found.filter((each) => !isOurs(each))
+    if (block.height >= windows.claimClose) {
+      for (const { session, claim } of others) {
+        const what =
+          claim === undefined
+            ? 'no block took the claim in its window'
+            : 'the chain holds a claim with another root'
+        const reason = because(what, session)
+        await book.finish(session, block.height, { outcome: 'claim-missed', reason })
+      }
+    } else {
+      const absent = others.map(({ session }) => session)
+      const parts = await submit.follow(absent, block, signal)
+      await inParallel(RENEWED_MAX, parts, (part) =>
+        this.#send(part.sessions, part.attempt, moment, signal),
+      )
     }
+    if (failure !== undefined) throw failure
   }
 
-  async missed(session: SessionRecord, { block }: Moment): Promise<void> {
-    const why = session.reason === undefined ? '' : `: ${session.reason}`
-    const reason = `the claim window closed${why}`
-    await this.#deps.book.finish(session, block.height, { outcome: 'claim-missed', reason })
+  /** Unless the chain has the claim all the same: the database may be older than what was sent. */
+  async missed(session: SessionRecord, { block }: Moment, signal: AbortSignal): Promise<void> {
+    const { chain, book } = this.#deps
+    const { sessionId, operator } = session.key
+    const claim = await chain.claim(sessionId, operator, signal, block.height)
+    if (claim !== undefined && equal(claim.rootHash, requireRoot(session)))
+      return await this.#claimed([session], block.height)
+    const reason = because('the claim window closed', session)
+    await book.finish(session, block.height, { outcome: 'claim-missed', reason })
+  }
+
+  async #claimed(sessions: readonly SessionRecord[], at: Height): Promise<void> {
+    const { log, sessions: records } = this.#deps
+    await records.putAll(
+      sessions.map(({ reason: _, ...record }) => {
+        const state = { at: 'claimed' as const, root: requireRoot(record) }
+        return { ...record, state, since: at }
+      }),
+    )
+    for (const session of sessions)
+      log.info({ ...facts(session), height: at }, 'claim on the chain')
   }
 
   async #send(
@@ -176,8 +210,8 @@ export class Claims {
     const { txFee } = this.#options
     const [balance, proof, tokenomics, outstanding] = await Promise.all([
       chain.balance(operator, signal, moment.block.height),
-      chain.proofParams(signal),
-      chain.tokenomicsParams(signal),
+      this.#flights.join('proof', signal, (both) => chain.proofParams(both)),
+      this.#flights.join('tokenomics', signal, (both) => chain.tokenomicsParams(both)),
       this.#outstanding(operator, moment),
     ])
     const proofCost = upokt(txFee + fromCoin(proof.proofSubmissionFee))
@@ -207,7 +241,7 @@ export class Claims {
    * decision may have been taken since `moment`.
    */
   async #outstanding(operator: Address, { open }: Moment) {
-    const own = open.filter(({ key }) => key.operator === operator)
+    const own = open.get(operator) ?? []
     const records = await Promise.all(own.map(({ key }) => this.#deps.sessions.get(key)))
     return records.flatMap((record) =>
       record !== undefined && OUTSTANDING.has(record.state.at) ? [record.state] : [],

@@ -7,8 +7,9 @@
  * when the next block comes holds up its own sessions and no others. What failed and may go well is
  * tried again before the next block, what failed for good at the next block: a bug in the action of one
  * session must not cost the others their windows.
- * Tests: test/miner/miner.ts, test/miner/lifecycle.ts and test/e2e.
+ * Tests: test/miner/miner.ts, test/miner/lifecycle.ts, test/miner/many.ts and test/e2e.
  */
+import { setMaxListeners } from 'node:events'
 import type { Clock } from '../base/clock.ts'
 import { SupplierError, unreachable } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
@@ -20,6 +21,7 @@ import { type Windows, windowsOf } from '../protocol/windows.ts'
 import { type SessionRecord, sessionKeyText } from '../store/sessions.ts'
 import type { Claims } from './claims.ts'
 import type { Gate } from './gate.ts'
+import { grouped } from './group.ts'
 import { type Action, type Moment, plan, type SessionView, sessionsOf } from './plan.ts'
 import type { Proofs } from './proofs.ts'
 import type { Settlements } from './settlements.ts'
@@ -30,7 +32,7 @@ export interface MinerDeps {
     follow(signal: AbortSignal, from?: Height): AsyncIterable<Block>
   }
   readonly chain: { sharedParams(at: Height, signal?: AbortSignal): Promise<SharedParams> }
-  readonly sessions: { open(): Promise<SessionRecord[]> }
+  readonly sessions: { open(): Promise<SessionRecord[]>; damaged(): Promise<readonly string[]> }
   readonly gate: Pick<Gate, 'inFlight' | 'markSealed'>
   readonly claims: Pick<Claims, 'seal' | 'claim' | 'confirm' | 'missed'>
   readonly proofs: Pick<Proofs, 'prove' | 'confirm'>
@@ -46,6 +48,9 @@ export interface MinerOptions {
   readonly retryFirst: Ms
   readonly retryMax: Ms
 }
+
+/** At the end of a session key in hex. */
+const SESSION_ID_LENGTH = 64
 
 export const MINER_DEFAULTS: MinerOptions = {
   parallelMax: 16,
@@ -68,6 +73,8 @@ export class Miner {
   readonly #options: MinerOptions
   /** Sessions that an action is at work on. */
   readonly #busy = new Set<string>()
+  /** Damaged records that were told of. */
+  readonly #told = new Set<string>()
   #planned: Height | undefined
 
   constructor(deps: MinerDeps, options: MinerOptions = MINER_DEFAULTS) {
@@ -84,11 +91,14 @@ export class Miner {
   async recover(): Promise<SessionRecord[]> {
     const open = await this.#deps.sessions.open()
     for (const { key, state } of open) if (state.at !== 'serving') this.#deps.gate.markSealed(key)
+    await this.#tellDamaged()
     return open
   }
 
   /** Ends with the signal, when the actions at work have heard of it. */
   async run(signal: AbortSignal): Promise<void> {
+    // As many questions wait with it as actions run at the same time: no leak.
+    setMaxListeners(0, signal)
     const ticks = new Set<Promise<void>>()
     try {
       for await (const block of this.#newest(signal)) {
@@ -146,7 +156,7 @@ export class Miner {
     const { block, acted } = tick
     const { open, windows, views } = await this.#look(tick)
     const due = views.filter(({ record }) => isDue(record, acted))
-    const actions = plan(block.height, due).filter((action) => mayFollow(action, acted))
+    const actions = plan(block.height, due).flatMap((action) => following(action, acted))
     let next = false
     await inParallel(this.#options.parallelMax, actions, async (action) => {
       const ends = windows.get(sessionsOf(action)[0]?.key.end ?? block.height)
@@ -163,7 +173,7 @@ export class Miner {
    * block is at work on: what was read of them may be old by now.
    */
   async #look(tick: Tick): Promise<{
-    open: readonly SessionRecord[]
+    open: Moment['open']
     windows: ReadonlyMap<Height, Windows>
     views: readonly SessionView[]
   }> {
@@ -171,6 +181,7 @@ export class Miner {
     let open: readonly SessionRecord[] = []
     try {
       open = await this.#deps.sessions.open()
+      await this.#tellDamaged()
     } catch (error) {
       this.#failed(error, tick, 'sessions not known, nothing planned')
     }
@@ -180,7 +191,21 @@ export class Miner {
       if (ends === undefined || busy.has(sessionKeyText(record.key))) return []
       return [{ record, windows: ends, inFlight: this.#deps.gate.inFlight(record.key) }]
     })
-    return { open, windows, views }
+    const byOperator = grouped(open, ({ key }) => key.operator)
+    const all = byOperator.flatMap((group) =>
+      group.slice(0, 1).map(({ key }) => [key.operator, group] as const),
+    )
+    return { open: new Map(all), windows, views }
+  }
+
+  /** Loud, once a process: what was served in such a session is at risk. */
+  async #tellDamaged(): Promise<void> {
+    for (const key of await this.#deps.sessions.damaged()) {
+      if (this.#told.has(key)) continue
+      this.#told.add(key)
+      const fields = { key, sessionId: key.slice(-SESSION_ID_LENGTH) }
+      this.#deps.log.error(fields, 'a session record is damaged and was set aside')
+    }
   }
 
   /** By session end; without those whose parameters are not to be had. */
@@ -239,15 +264,15 @@ export class Miner {
       case 'claim':
         return await claims.claim(action.sessions, moment, signal)
       case 'confirm-claim':
-        return await claims.confirm(action.session, moment, signal)
+        return await claims.confirm(action.sessions, moment, signal)
       case 'prove':
         return await proofs.prove(action.sessions, moment, signal)
       case 'confirm-proof':
-        return await proofs.confirm(action.session, moment, signal)
+        return await proofs.confirm(action.sessions, moment, signal)
       case 'settle':
         return await settlements.settle(action.sessions, moment, signal)
       case 'abandon':
-        return await claims.missed(action.session, moment)
+        return await claims.missed(action.session, moment, signal)
       default:
         return unreachable(action)
     }
@@ -261,10 +286,12 @@ function isDue({ key, state }: SessionRecord, acted: Tick['acted']): boolean {
 }
 
 /** A seal leads to a claim and a claim seen to a proof; nothing else follows in the same block. */
-function mayFollow(action: Action, acted: Tick['acted']): boolean {
-  if (action.do === 'claim' || action.do === 'prove') return true
-  return sessionsOf(action).every(({ key, state }) => {
+function following(action: Action, acted: Tick['acted']): Action[] {
+  if (action.do === 'claim' || action.do === 'prove') return [action]
+  const sessions = sessionsOf(action).filter(({ key, state }) => {
     const before = acted.get(sessionKeyText(key))
     return before === undefined || before.at === state.at
   })
+  if (sessions.length === 0) return []
+  return ['session' in action ? action : { ...action, sessions }]
 }

@@ -9,10 +9,11 @@
  * Source: poktroll x/shared/types/session.go. Tests: test/miner/plan.ts.
  */
 import { unreachable } from '../base/errors.ts'
-import { type Height, height, offset } from '../base/units.ts'
+import { type Address, type Height, height, offset } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
 import type { Windows } from '../protocol/windows.ts'
 import type { SessionRecord } from '../store/sessions.ts'
+import { grouped } from './group.ts'
 
 export interface SessionView {
   readonly record: SessionRecord
@@ -28,8 +29,8 @@ export interface Moment {
   readonly block: Block
   /** Of the action's sessions, which all have the same end. */
   readonly windows: Windows
-  /** Every session in work, as it was when the action was planned. */
-  readonly open: readonly SessionRecord[]
+  /** Every session in work by its operator, as it was when the action was planned. */
+  readonly open: ReadonlyMap<Address, readonly SessionRecord[]>
 }
 
 export type Action =
@@ -37,10 +38,11 @@ export type Action =
   | { readonly do: 'seal'; readonly session: SessionRecord; readonly cut: boolean }
   /** Claim what is worth it and affordable; sessions of one operator and one session end. */
   | { readonly do: 'claim'; readonly sessions: readonly SessionRecord[] }
-  | { readonly do: 'confirm-claim'; readonly session: SessionRecord }
+  /** Look after what was sent; sessions of one operator and one session end. */
+  | { readonly do: 'confirm-claim'; readonly sessions: readonly SessionRecord[] }
   /** Prove what the chain asks for; sessions of one operator and one session end. */
   | { readonly do: 'prove'; readonly sessions: readonly SessionRecord[] }
-  | { readonly do: 'confirm-proof'; readonly session: SessionRecord }
+  | { readonly do: 'confirm-proof'; readonly sessions: readonly SessionRecord[] }
   /** Read how the chain settled, book it, drop the relays; sessions of one session end. */
   | { readonly do: 'settle'; readonly sessions: readonly SessionRecord[] }
   | { readonly do: 'abandon'; readonly session: SessionRecord; readonly because: 'claim-missed' }
@@ -59,21 +61,29 @@ export function proveFrom(windows: Windows): Height {
     : offset(windows.proofOpen, -1)
 }
 
+type Together = 'claim' | 'confirm-claim' | 'prove' | 'confirm-proof' | 'settle'
+
+/** What is done for several sessions at once, in the order in which it is begun, and for which. */
+const TOGETHER: readonly (readonly [Together, (session: SessionRecord) => string])[] = [
+  ['confirm-claim', byTransaction],
+  ['confirm-proof', byTransaction],
+  ['claim', byTransaction],
+  ['prove', byTransaction],
+  ['settle', byEnd],
+]
+
 export function plan(now: Height, sessions: readonly SessionView[]): Action[] {
   const actions: Action[] = []
-  const claims: SessionRecord[] = []
-  const proofs: SessionRecord[] = []
-  const settlements: SessionRecord[] = []
+  const waiting = new Map<Together, SessionRecord[]>(TOGETHER.map(([name]) => [name, []]))
   for (const view of sessions) {
     const next = step(now, view)
-    if (next === 'claim') claims.push(view.record)
-    else if (next === 'prove') proofs.push(view.record)
-    else if (next === 'settle') settlements.push(view.record)
+    if (typeof next === 'string') waiting.get(next)?.push(view.record)
     else if (next !== undefined) actions.push(next)
   }
-  for (const group of groups(claims, byTransaction)) actions.push({ do: 'claim', sessions: group })
-  for (const group of groups(proofs, byTransaction)) actions.push({ do: 'prove', sessions: group })
-  for (const group of groups(settlements, byEnd)) actions.push({ do: 'settle', sessions: group })
+  for (const [name, nameOf] of TOGETHER) {
+    for (const group of grouped(waiting.get(name) ?? [], nameOf))
+      actions.push({ do: name, sessions: group })
+  }
   return actions
 }
 
@@ -81,7 +91,7 @@ export function sessionsOf(action: Action): readonly SessionRecord[] {
   return 'session' in action ? [action.session] : action.sessions
 }
 
-function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | 'settle' | undefined {
+function step(now: Height, view: SessionView): Action | Together | undefined {
   const { record: session, windows } = view
   const { state } = session
   switch (state.at) {
@@ -95,7 +105,7 @@ function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | 'set
       return { do: 'abandon', session, because: 'claim-missed' }
     case 'claiming':
       // Once settled a claim is gone from the chain's state, whether or not it was ever there.
-      return now >= windows.settlement ? 'settle' : { do: 'confirm-claim', session }
+      return now >= windows.settlement ? 'settle' : 'confirm-claim'
     case 'claimed':
     case 'unproven':
       // What needed no proof is looked at again until the window closes: the chain asks with the
@@ -103,7 +113,7 @@ function step(now: Height, view: SessionView): Action | 'claim' | 'prove' | 'set
       if (now >= windows.settlement) return 'settle'
       return now >= proveFrom(windows) && now < windows.proofClose ? 'prove' : undefined
     case 'proving':
-      return now >= windows.settlement ? 'settle' : { do: 'confirm-proof', session }
+      return now >= windows.settlement ? 'settle' : 'confirm-proof'
     case 'proven':
       return now >= windows.settlement ? 'settle' : undefined
     case 'done':
@@ -121,17 +131,4 @@ function byTransaction({ key }: SessionRecord): string {
 /** What ends together settles together: one block is read for all of them. */
 function byEnd({ key }: SessionRecord): string {
   return String(key.end)
-}
-
-function groups(
-  sessions: readonly SessionRecord[],
-  nameOf: (session: SessionRecord) => string,
-): SessionRecord[][] {
-  const groups = new Map<string, SessionRecord[]>()
-  for (const session of sessions) {
-    const group = groups.get(nameOf(session))
-    if (group === undefined) groups.set(nameOf(session), [session])
-    else group.push(session)
-  }
-  return [...groups.values()]
 }

@@ -9,16 +9,14 @@
 import { equal } from '../base/bytes.ts'
 import { errorText, SupplierError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { inParallel } from '../base/queue.ts'
 import type { Address, Height } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
+import { Flights } from '../chain/flight.ts'
 import { submitProofMessage } from '../chain/stake.ts'
 import type { Signer } from '../keys/keyring.ts'
 import type { Any } from '../protocol/gen/google/protobuf/any.ts'
-import {
-  type Claim,
-  ClaimProofStatus,
-  type Params as ProofParams,
-} from '../protocol/gen/pocket/proof/proof.ts'
+import { ClaimProofStatus, type Params as ProofParams } from '../protocol/gen/pocket/proof/proof.ts'
 import { leafPath, relayHash } from '../protocol/relay.ts'
 import { isApplicable, proofPath, proofRequirement } from '../protocol/rewards.ts'
 import { foldClosest, type Leaf } from '../smst/fold.ts'
@@ -28,21 +26,20 @@ import type { SessionKey, SessionRecord, Submission } from '../store/sessions.ts
 import type { Item } from './batch.ts'
 import { byValue, claimValue, requireRoot } from './book.ts'
 import { MinerError } from './errors.ts'
+import { type ClaimSource, type Looked, lookUp } from './look.ts'
 import type { Moment } from './plan.ts'
+import { isSent, type Part, type SentSession } from './split.ts'
 import type { Submit } from './submit.ts'
 
 export interface ProofsDeps {
-  readonly chain: {
-    claim(
-      sessionId: string,
-      operator: string,
-      signal?: AbortSignal,
-      at?: Height,
-    ): Promise<Claim | undefined>
+  readonly chain: ClaimSource & {
     proofParams(signal?: AbortSignal): Promise<ProofParams>
   }
   readonly blocks: { at(height: Height, signal?: AbortSignal): Promise<Block> }
-  readonly sessions: { put(record: SessionRecord): Promise<void> }
+  readonly sessions: {
+    put(record: SessionRecord): Promise<void>
+    putAll(records: readonly SessionRecord[]): Promise<void>
+  }
   readonly relays: {
     leaves(key: SessionKey): AsyncIterable<Leaf>
     relay(key: SessionKey, path: Uint8Array): Promise<Uint8Array | undefined>
@@ -56,9 +53,13 @@ export interface ProofsDeps {
 /** A proof judged invalid is made and sent once more: the same bytes would only cost the fee again. */
 const INVALID_ATTEMPTS_MAX = 2
 const JUDGED_INVALID = 'the chain judged the proof invalid'
+/** New transactions of one operator that are made at the same time. */
+const RENEWED_MAX = 4
 
 export class Proofs {
   readonly #deps: ProofsDeps
+  /** Parameters are asked for once by operators that prove at the same time. */
+  readonly #flights = new Flights()
 
   constructor(deps: ProofsDeps) {
     this.#deps = deps
@@ -75,21 +76,24 @@ export class Proofs {
     signal: AbortSignal,
     attempt = 1,
   ): Promise<void> {
+    const { chain, blocks } = this.#deps
     const { block, windows } = moment
     const [seed, params] = await Promise.all([
-      this.#deps.blocks.at(windows.seed, signal),
-      this.#deps.chain.proofParams(signal),
+      blocks.at(windows.seed, signal),
+      this.#flights.join('proof', signal, (both) => chain.proofParams(both)),
     ])
+    const dearest = [...sessions].sort(byValue)
+    const { found, failure } = await lookUp(chain, dearest, block.height, signal)
     const items: Item[] = []
-    const failures: SupplierError[] = []
-    for (const session of [...sessions].sort(byValue)) {
+    const failures = failure === undefined ? [] : [failure]
+    for (const looked of found) {
       try {
-        const message = await this.#messageFor(session, params, seed, block, signal)
-        if (message !== undefined) items.push({ session, message })
+        const message = await this.#messageFor(looked, params, seed, block)
+        if (message !== undefined) items.push({ session: looked.session, message })
       } catch (error) {
         signal.throwIfAborted()
         if (error instanceof SupplierError && error.retryable) failures.push(error)
-        else await this.#unprovable(session, errorText(error), error)
+        else await this.#unprovable(looked.session, errorText(error), error)
       }
     }
     const [first] = items
@@ -103,32 +107,49 @@ export class Proofs {
     if (failures[0] !== undefined) throw failures[0]
   }
 
-  async confirm(session: SessionRecord, moment: Moment, signal: AbortSignal): Promise<void> {
-    const { state, key } = session
+  /**
+   * @param sessions of one operator and one session end, with a transaction under way
+   * @throws the first failure, when the others are served
+   */
+  async confirm(
+    sessions: readonly SessionRecord[],
+    moment: Moment,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { chain, submit } = this.#deps
     const { block, windows } = moment
-    if (state.at !== 'proving') return
-    const claim = await this.#deps.chain.claim(key.sessionId, key.operator, signal, block.height)
-    if (claim === undefined) return
-    if (claim.proofValidationStatus === ClaimProofStatus.VALIDATED)
-      return await this.#proven(session, state.root, block)
-    const invalid = claim.proofValidationStatus === ClaimProofStatus.INVALID
-    if (invalid) await this.#unprovable(session, JUDGED_INVALID)
-    if (invalid && state.tx.attempt >= INVALID_ATTEMPTS_MAX) return
-    if (block.height >= windows.proofClose) return
-    if (invalid || (await this.#deps.submit.follow({ ...session, state }, block, signal)))
-      await this.prove([session], moment, signal, state.tx.attempt + 1)
+    const sent = sessions.filter(isSent)
+    const { found, failure } = await lookUp(chain, sent, block.height, signal)
+    const validated: SentSession[] = []
+    const pending: SentSession[] = []
+    const parts: Part[] = []
+    for (const { session, claim } of found) {
+      const { attempt } = session.state.tx
+      if (claim?.proofValidationStatus === ClaimProofStatus.VALIDATED) validated.push(session)
+      else if (claim?.proofValidationStatus === ClaimProofStatus.INVALID) {
+        await this.#unprovable(session, JUDGED_INVALID)
+        if (attempt < INVALID_ATTEMPTS_MAX)
+          parts.push({ sessions: [session], attempt: attempt + 1 })
+      } else if (claim !== undefined) pending.push(session)
+    }
+    await this.#proven(validated, block)
+    if (block.height < windows.proofClose) {
+      parts.push(...(await submit.follow(pending, block, signal)))
+      await inParallel(RENEWED_MAX, parts, (part) =>
+        this.prove(part.sessions, moment, signal, part.attempt),
+      )
+    }
+    if (failure !== undefined) throw failure
   }
 
   /** The proof if the chain asks for one; a session that needs none is written down as such. */
   async #messageFor(
-    session: SessionRecord,
+    { session, claim }: Looked<SessionRecord>,
     params: ProofParams,
     seed: Block,
     block: Block,
-    signal: AbortSignal,
   ): Promise<Any | undefined> {
     const { key } = session
-    const claim = await this.#deps.chain.claim(key.sessionId, key.operator, signal, block.height)
     const root = requireRoot(session)
     if (claim === undefined || !equal(claim.rootHash, root)) {
       await this.#unprovable(session, 'the claim on the chain is not ours any more')
@@ -136,7 +157,7 @@ export class Proofs {
     }
     // A crash left this session out of what it knew to be sent.
     if (claim.proofValidationStatus === ClaimProofStatus.VALIDATED) {
-      await this.#proven(session, root, block)
+      await this.#proven([session], block)
       return undefined
     }
     const requirement = proofRequirement(claim, claimValue(session), params, seed.hash)
@@ -152,15 +173,17 @@ export class Proofs {
     return submitProofMessage(key.operator, session.header, proof)
   }
 
-  async #proven(session: SessionRecord, root: Uint8Array, block: Block): Promise<void> {
-    const { reason: _, ...record } = session
-    await this.#deps.sessions.put({
-      ...record,
-      state: { at: 'proven', root },
-      since: block.height,
-    })
-    const { sessionId, end } = session.key
-    this.#deps.log.info({ sessionId, sessionEnd: end, height: block.height }, 'proof validated')
+  async #proven(sessions: readonly SessionRecord[], block: Block): Promise<void> {
+    await this.#deps.sessions.putAll(
+      sessions.map(({ reason: _, ...record }) => {
+        const state = { at: 'proven' as const, root: requireRoot(record) }
+        return { ...record, state, since: block.height }
+      }),
+    )
+    for (const { key } of sessions) {
+      const fields = { sessionId: key.sessionId, sessionEnd: key.end, height: block.height }
+      this.#deps.log.info(fields, 'proof validated')
+    }
   }
 
   async #unproven(session: SessionRecord, root: Uint8Array, block: Block): Promise<void> {

@@ -6,11 +6,12 @@
  * node says nothing about inclusion; the module's state does, block by block. Absent after two blocks:
  * the same bytes again, to every node. After two more, or when it can no longer be included: a new
  * transaction at 1.5 times the fee. In the last block that can still help, the same bytes once more.
- * Tests: test/miner/submit.ts and test/e2e.
+ * A message that spoils the others is parted from them, before or after a block has seen it.
+ * Tests: test/miner/submit.ts, test/miner/follow.ts, test/miner/batches.ts and test/e2e.
  */
 import { errorText, SupplierError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { LruMap } from '../base/queue.ts'
+import { inParallel, LruMap } from '../base/queue.ts'
 import { type Height, height, ms } from '../base/units.ts'
 import type { Block } from '../chain/blocks.ts'
 import type { SendResult } from '../chain/broadcast.ts'
@@ -19,6 +20,8 @@ import type { Any } from '../protocol/gen/google/protobuf/any.ts'
 import type { SessionRecord, SessionState, Submission } from '../store/sessions.ts'
 import { batches, gasFor, type Item } from './batch.ts'
 import { MinerError } from './errors.ts'
+import { grouped } from './group.ts'
+import { afterFailure, halves, type Part, type SentSession, sift } from './split.ts'
 
 export interface TxDeps {
   readonly broadcaster: {
@@ -40,7 +43,7 @@ export interface TxDeps {
       signal: AbortSignal,
     ): Promise<{ height: Height; code: number; log: string } | undefined>
   }
-  readonly sessions: { put(record: SessionRecord): Promise<void> }
+  readonly sessions: { putAll(records: readonly SessionRecord[]): Promise<void> }
   readonly log: Log
 }
 
@@ -54,10 +57,10 @@ export interface SendOptions {
   readonly next: (tx: Submission, session: SessionRecord) => SessionState
 }
 
-/** A state with a transaction under way. */
-type Sent = Extract<SessionState, { readonly tx: Submission }>
-
 export type Progress = 'wait' | 'resend' | 'renew'
+
+/** What is known of bytes that were given to a node. `unknown`: they may or may not be there. */
+type Answer = 'taken' | 'unknown' | 'refused' | 'too-large'
 
 const RESEND_AFTER_BLOCKS = 2
 const RENEW_AFTER_BLOCKS = 4
@@ -66,6 +69,9 @@ const FEE_GROWTH = 1.5
 const FEE_STEPS_MAX = 8
 /** Transactions known to be with a node; more than can be under way. */
 const TAKEN_MAX = 10_000
+/** Transactions of one operator that are looked after at the same time. */
+const FOLLOWED_MAX = 8
+const TOO_LARGE = /too large/i
 
 /** What to do about a transaction whose effect is not seen in the state of `block`. Pure. */
 export function progress(tx: Submission, block: Pick<Block, 'height' | 'time'>): Progress {
@@ -105,51 +111,72 @@ export class Submit {
     options: SendOptions,
     signal: AbortSignal,
   ): Promise<void> {
-    const failures: SupplierError[] = []
-    for (const batch of batches(items)) {
-      const failure =
-        signer === undefined
-          ? await this.#refuse(batch, keyMissing(batch))
-          : await this.#sendBatch(signer, batch, options, signal)
-      if (failure !== undefined) failures.push(failure)
-    }
-    if (failures[0] !== undefined) throw failures[0]
+    const failure =
+      signer === undefined
+        ? await this.#refuse(items, keyMissing(items))
+        : await this.#sendParts(signer, batches(items), options, signal)
+    if (failure !== undefined) throw failure
   }
 
   /**
-   * Looks after the transaction of a session whose effect is not in the state of `block`: sends its
-   * bytes again if that is due. @returns true if a new transaction is due instead
+   * Looks after the transactions of sessions whose effect is not in the state of `block`: sends their
+   * bytes again if that is due. @returns the sessions that are due for a new transaction instead
    */
   async follow(
-    session: SessionRecord & { readonly state: Sent },
+    sessions: readonly SentSession[],
     block: Block,
     signal: AbortSignal,
-  ): Promise<boolean> {
-    const { state } = session
-    const next = await this.#next(state.tx, block, signal)
-    if (next !== 'resend') return next === 'renew'
-    const { tx } = state
-    const sent = await this.#send(tx, 'resend', signal)
-    const due = block.height - tx.sentAt >= RESEND_AFTER_BLOCKS
-    const { sessionId } = session.key
-    this.#deps.log.info({ sessionId, txHash: tx.txHash }, 'transaction sent again')
-    if (!due && sent === tx) return false
-    const resent = tx.resent + (due ? 1 : 0)
-    await this.#deps.sessions.put({ ...session, state: { ...state, tx: { ...sent, resent } } })
-    return false
+  ): Promise<Part[]> {
+    const parts: Part[] = []
+    const groups = grouped(sessions, ({ state }) => state.tx.txHash)
+    await inParallel(FOLLOWED_MAX, groups, async (group) => {
+      const [first] = group
+      if (first !== undefined)
+        parts.push(...(await this.#follow(first.state.tx, group, block, signal)))
+    })
+    return parts
   }
 
-  async #next(tx: Submission, block: Block, signal: AbortSignal): Promise<Progress> {
+  /** @param sessions those of the transaction */
+  async #follow(
+    tx: Submission,
+    sessions: readonly SentSession[],
+    block: Block,
+    signal: AbortSignal,
+  ): Promise<Part[]> {
+    const { txHash } = tx
     const result = await this.#result(tx, signal)
     if (result !== undefined && result.code !== 0) {
-      const { code, log } = result
-      this.#deps.log.warn({ txHash: tx.txHash, code, reason: log }, 'transaction failed in a block')
-      return 'renew'
+      const { code, log: reason } = result
+      const fields = { txHash, code, reason, sessions: sessions.length }
+      this.#deps.log.warn(fields, 'transaction failed in a block')
+      return afterFailure(sessions, tx, reason, block)
     }
     // A node that is ahead of `block` knows more than the state we looked at.
-    if (result !== undefined && result.height > block.height) return 'wait'
+    if (result !== undefined && result.height > block.height) return []
     const next = progress(tx, block)
-    return next === 'wait' && this.#taken.get(tx.txHash) === undefined ? 'resend' : next
+    if (next === 'renew') return [{ sessions, attempt: tx.attempt + 1 }]
+    if (next === 'resend' || this.#taken.get(txHash) === undefined)
+      await this.#resend(tx, sessions, block, signal)
+    return []
+  }
+
+  async #resend(
+    tx: Submission,
+    sessions: readonly SentSession[],
+    block: Block,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const answer = await this.#send(tx, 'resend', signal)
+    const fields = { txHash: tx.txHash, sessions: sessions.length }
+    this.#deps.log.info(fields, 'transaction sent again')
+    const isDue = block.height - tx.sentAt >= RESEND_AFTER_BLOCKS
+    const isRefused = answer === 'refused' || answer === 'too-large'
+    if (!isDue && !isRefused) return
+    const sent = { ...(isRefused ? refused(tx) : tx), resent: tx.resent + (isDue ? 1 : 0) }
+    await this.#deps.sessions.putAll(
+      sessions.map((session) => ({ ...session, state: { ...session.state, tx: sent } })),
+    )
   }
 
   /** Undefined also where a node cannot say: many keep no index of transactions. */
@@ -163,7 +190,21 @@ export class Submit {
     }
   }
 
-  /** @returns a retryable error that left something unsent */
+  /** One after the other. @returns the first retryable error that left something unsent */
+  async #sendParts(
+    signer: Signer,
+    parts: readonly (readonly Item[])[],
+    options: SendOptions,
+    signal: AbortSignal,
+  ): Promise<SupplierError | undefined> {
+    let failure: SupplierError | undefined
+    for (const part of parts) {
+      const error = await this.#sendBatch(signer, part, options, signal)
+      failure ??= error
+    }
+    return failure
+  }
+
   async #sendBatch(
     signer: Signer,
     batch: readonly Item[],
@@ -175,36 +216,19 @@ export class Submit {
       prepared = await this.#prepare(signer, batch, options, signal)
     } catch (error) {
       signal.throwIfAborted()
-      if (batch.length === 1 || isRetryable(error)) return await this.#refuse(batch, error)
-      return await this.#sendWithout(error, signer, batch, options, signal)
+      const { refused: bad, parts } = sift(batch, error)
+      const failure = await this.#refuse(bad, error)
+      return (await this.#sendParts(signer, parts, options, signal)) ?? failure
     }
     const sentAt = height(Math.max(prepared.sentAt, options.block.height))
     const tx: Submission = { ...prepared, sentAt }
     await this.#write(batch, tx, options)
-    const sent = await this.#send(tx, 'send', signal)
-    if (sent !== tx) await this.#write(batch, sent, options)
+    const answer = await this.#send(tx, 'send', signal)
+    if (answer === 'too-large' && batch.length > 1)
+      return await this.#sendParts(signer, halves(batch), options, signal)
+    if (answer === 'refused' || answer === 'too-large')
+      await this.#write(batch, refused(tx), options)
     return undefined
-  }
-
-  /** All but the message that the chain complains of; one by one if it does not say which. */
-  async #sendWithout(
-    error: unknown,
-    signer: Signer,
-    batch: readonly Item[],
-    options: SendOptions,
-    signal: AbortSignal,
-  ): Promise<SupplierError | undefined> {
-    const at = error instanceof SupplierError ? error.data['messageIndex'] : undefined
-    const bad = batch.filter((_, index) => index === at)
-    const rest = batch.filter((_, index) => index !== at)
-    await this.#refuse(bad, error)
-    const parts = bad.length > 0 ? [rest] : rest.map((item) => [item])
-    const failures: SupplierError[] = []
-    for (const part of parts) {
-      const failure = await this.#sendBatch(signer, part, options, signal)
-      if (failure !== undefined) failures.push(failure)
-    }
-    return failures[0]
   }
 
   #prepare(
@@ -221,29 +245,32 @@ export class Submit {
 
   /** The same transaction for every session whose message is in it. */
   async #write(batch: readonly Item[], tx: Submission, options: SendOptions): Promise<void> {
-    for (const { session } of batch) {
-      const { reason: _, ...record } = session
-      const state = options.next(tx, session)
-      await this.#deps.sessions.put({ ...record, state, since: options.block.height })
-    }
+    const since = options.block.height
+    await this.#deps.sessions.putAll(
+      batch.map(({ session }) => {
+        const { reason: _, ...record } = session
+        return { ...record, state: options.next(tx, session), since }
+      }),
+    )
   }
 
-  async #send(tx: Submission, how: 'send' | 'resend', signal: AbortSignal): Promise<Submission> {
+  async #send(tx: Submission, how: 'send' | 'resend', signal: AbortSignal): Promise<Answer> {
     const { broadcaster, log } = this.#deps
     const { txHash } = tx
     try {
       const result = await broadcaster[how](tx.bytes, signal)
       if (result.kind !== 'rejected') {
         this.#taken.set(txHash, true)
-        return tx
+        return 'taken'
       }
       const { code, codespace, log: reason } = result
       log.warn({ txHash, code, codespace, reason }, 'transaction refused by the node')
-      return result.retryable ? tx : refused(tx)
+      if (result.retryable) return 'unknown'
+      return codespace === 'rpc' && TOO_LARGE.test(reason) ? 'too-large' : 'refused'
     } catch (err) {
       signal.throwIfAborted()
       log.warn({ txHash, err }, 'whether a transaction was taken is not known')
-      return tx
+      return 'unknown'
     }
   }
 
@@ -255,14 +282,11 @@ export class Submit {
       const { sessionId, end, operator } = session.key
       const fields = { sessionId, sessionEnd: end, supplier: operator, err }
       this.#deps.log[level](fields, 'transaction not prepared')
-      if (session.reason !== reason) await this.#deps.sessions.put({ ...session, reason })
     }
-    return isRetryable(err) ? err : undefined
+    const told = batch.filter(({ session }) => session.reason !== reason)
+    await this.#deps.sessions.putAll(told.map(({ session }) => ({ ...session, reason })))
+    return err instanceof SupplierError && err.retryable ? err : undefined
   }
-}
-
-function isRetryable(error: unknown): error is SupplierError {
-  return error instanceof SupplierError && error.retryable
 }
 
 function keyMissing(batch: readonly Item[]): MinerError {

@@ -76,6 +76,7 @@ const EarningsSchema = z.object({
   settledUpokt: upokt,
   rewardsUpokt: upokt,
   lostUpokt: upokt,
+  unseenUpokt: upokt,
   losses: z.array(
     z.object({ outcome: z.string(), reason: z.string(), sessions: count, lostUpokt: upokt }),
   ),
@@ -152,6 +153,7 @@ export function earningsReport(totals: LedgerTotals): EarningsReport {
     settledUpokt: String(totals.settled),
     rewardsUpokt: String(totals.rewards),
     lostUpokt: String(totals.lost),
+    unseenUpokt: String(totals.unseen),
     losses: totals.losses.map(({ outcome, reason, sessions, lost }) => ({
       outcome,
       reason,

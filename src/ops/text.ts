@@ -99,6 +99,10 @@ export function earningsLines(earnings: EarningsReport): string[] {
     'earnings',
     `${earnings.sessions} sessions ended, ${earnings.served} relays, ${pokt(earnings.settledUpokt)} settled, ${pokt(earnings.rewardsUpokt)} paid out`,
   )
+  if (earnings.unseenUpokt !== '0')
+    lines.push(
+      ...entry('unseen', `${pokt(earnings.unseenUpokt)} claimed, of which no node tells the end`),
+    )
   if (earnings.lostUpokt !== '0' || earnings.losses.length > 0)
     lines.push(...entry('lost', pokt(earnings.lostUpokt)))
   for (const { outcome, reason, sessions, lostUpokt } of earnings.losses.slice(0, ROWS_MAX)) {

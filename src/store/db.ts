@@ -29,7 +29,7 @@ export interface Tables {
   readonly relays: Table
   /** session key || replay key (32 bytes) -> nothing. */
   readonly replays: Table
-  /** session key -> session record, see encoding.ts. */
+  /** session key -> session record, see encoding.ts; 0xff || session key -> one that could not be read. */
   readonly sessions: Table
   /** session key -> ledger entry, see encoding.ts. */
   readonly ledger: Table

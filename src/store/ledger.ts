@@ -56,6 +56,8 @@ export interface LedgerTotals {
   readonly settled: Upokt
   readonly rewards: Upokt
   readonly lost: Upokt
+  /** Claimed by sessions that ended `unseen`: paid as far as is known, in neither sum. */
+  readonly unseen: Upokt
   /** By outcome and reason, the dearest first; sessions that lost nothing are not in it. */
   readonly losses: readonly Loss[]
 }
@@ -120,7 +122,10 @@ export class Ledger {
 
   /** Adds up the entries of the range; all of them by default. @throws StoreError CORRUPT */
   async totals(range: HeightRange = {}): Promise<LedgerTotals> {
-    const sum = { sessions: 0, served: 0, claimed: 0n, settled: 0n, rewards: 0n, lost: 0n }
+    const sum = {
+      ...{ sessions: 0, served: 0, claimed: 0n, settled: 0n, rewards: 0n },
+      ...{ lost: 0n, unseen: 0n },
+    }
     const losses = new Map<string, Loss>()
     for await (const entry of this.entries(range)) {
       sum.sessions++
@@ -129,6 +134,7 @@ export class Ledger {
       sum.settled += entry.settled
       sum.rewards += entry.rewards
       sum.lost += entry.lost
+      if (entry.outcome === 'unseen') sum.unseen += entry.claimed
       if (entry.lost > 0n) addLoss(losses, entry)
     }
     return {
@@ -137,6 +143,7 @@ export class Ledger {
       settled: upokt(sum.settled),
       rewards: upokt(sum.rewards),
       lost: upokt(sum.lost),
+      unseen: upokt(sum.unseen),
       losses: [...losses.values()].sort(
         (a, b) => Number(b.lost > a.lost) - Number(b.lost < a.lost),
       ),

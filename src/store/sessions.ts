@@ -2,16 +2,20 @@
  * What a session is, where it stands, and since when: one record for each, written before and after
  * every step, so that a restart goes on where the last process stopped.
  *
- * Failing never destroys evidence: a record is removed only after its session is done. Tested by
+ * Failing never destroys evidence: a record is removed only after its session is done. One that cannot
+ * be read is set aside under the key 0xff || its key, its bytes as they are, so that it stops nobody
+ * else: above all session keys, which begin with a height. Its relays stay where they are. Tested by
  * test/store/sessions.ts.
  */
 import { z } from 'zod'
+import { concat, equal, hex } from '../base/bytes.ts'
 import { assert } from '../base/errors.ts'
 import type { ComputeUnits, Height, Ms } from '../base/units.ts'
 import type { SessionHeader } from '../protocol/gen/pocket/session/session.ts'
 import type { Price } from '../protocol/rewards.ts'
 import type { Operation, Table, Write } from './disk.ts'
 import { decodeValue, encodeValue, stored } from './encoding.ts'
+import { StoreError } from './errors.ts'
 import {
   decodeSessionKey,
   encodeSessionKey,
@@ -38,13 +42,17 @@ export interface Submission {
 
 export const OUTCOMES = [
   'settled',
+  /** The chain judged the proof invalid, and slashed. */
   'expired',
   'discarded',
   'claim-missed',
+  /** No block took a proof that was asked for, and the chain slashed. */
   'proof-missed',
   'unprofitable',
   'unaffordable',
   'empty',
+  /** The claim is gone and no node can tell how it ended: neither income nor a loss. */
+  'unseen',
 ] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
@@ -134,8 +142,15 @@ export interface SessionStoreDeps {
   readonly write: Write
 }
 
+/** Before the key of a record that was set aside. */
+const ASIDE = Uint8Array.of(0xff)
+/** In the JSON of a done record, and in no other: quotation marks inside a text are escaped. */
+const DONE = Buffer.from('"state":{"at":"done"')
+
 export class SessionStore {
   readonly #deps: SessionStoreDeps
+  /** As last read; asked for at every block. */
+  #damaged: readonly string[] | undefined
 
   constructor(deps: SessionStoreDeps) {
     this.#deps = deps
@@ -146,34 +161,53 @@ export class SessionStore {
     await this.#deps.write([this.putting(record)])
   }
 
+  /** All of them in one batch, or none. */
+  async putAll(records: readonly SessionRecord[]): Promise<void> {
+    if (records.length > 0) await this.#deps.write(records.map((record) => this.putting(record)))
+  }
+
   /** `put` as a part of a larger batch. */
   putting(record: SessionRecord): Operation {
     const key = encodeSessionKey(record.key)
     return this.#deps.sessions.put(key, encodeRecord(key, record))
   }
 
-  /** @throws StoreError CORRUPT */
+  /** Undefined also for a record that cannot be read: it is set aside. */
   async get(key: SessionKey): Promise<SessionRecord | undefined> {
     const bytes = encodeSessionKey(key)
     const value = await this.#deps.sessions.get(bytes)
-    return value === undefined ? undefined : decodeRecord(bytes, value)
+    if (value === undefined) return undefined
+    const record = readable(bytes, value)
+    if (record === undefined) await this.#setAside([[bytes, value]])
+    return record
   }
 
-  /** In order of session end. @throws StoreError CORRUPT */
+  /** In order of session end, without those that cannot be read: they are set aside. */
   async all(): Promise<SessionRecord[]> {
     return await this.#scan({})
   }
 
-  /** Those that are not done, in order of session end. @throws StoreError CORRUPT */
+  /** Those that are not done, in order of session end; as `all`. */
   async open(): Promise<SessionRecord[]> {
-    return (await this.#scan({})).filter((record) => record.state.at !== 'done')
+    const open = await this.#scan({}, (value) => !isDone(value))
+    return open.filter((record) => record.state.at !== 'done')
   }
 
-  /** Done sessions that ended before the height. @throws StoreError CORRUPT */
+  /** Done sessions that ended before the height; as `all`. */
   async doneBefore(before: Height): Promise<SessionRecord[]> {
     const { lt } = heightRange({ to: before })
-    const ended = await this.#scan(lt === undefined ? {} : { lt })
+    const ended = await this.#scan(lt === undefined ? {} : { lt }, isDone)
     return ended.filter((record) => record.state.at === 'done' && record.key.end < before)
+  }
+
+  /** The keys of all records that were ever set aside, in hex. */
+  async damaged(): Promise<readonly string[]> {
+    if (this.#damaged !== undefined) return this.#damaged
+    const keys: string[] = []
+    for await (const part of this.#deps.sessions.keys({ gte: ASIDE }))
+      for (const key of part) keys.push(hex(key.subarray(ASIDE.length)))
+    this.#damaged = keys
+    return keys
   }
 
   async delete(key: SessionKey): Promise<void> {
@@ -185,10 +219,46 @@ export class SessionStore {
     return this.#deps.sessions.del(encodeSessionKey(key))
   }
 
-  async #scan(range: Range): Promise<SessionRecord[]> {
+  /** @param wanted tells from the bytes of a record whether it is worth reading */
+  async #scan(
+    range: Range,
+    wanted: (value: Uint8Array) => boolean = () => true,
+  ): Promise<SessionRecord[]> {
     const records: SessionRecord[] = []
-    for await (const [key, value] of this.#deps.sessions.entries(range))
-      records.push(decodeRecord(key, value))
+    const damaged: [key: Uint8Array, value: Uint8Array][] = []
+    for await (const [key, value] of this.#deps.sessions.entries({ lt: ASIDE, ...range })) {
+      if (!wanted(value)) continue
+      const record = readable(key, value)
+      if (record === undefined) damaged.push([key, value])
+      else records.push(record)
+    }
+    if (damaged.length > 0) await this.#setAside(damaged)
     return records
   }
+
+  /** Nothing is dropped: the same bytes under another key; unless a good record has replaced them. */
+  async #setAside(damaged: readonly [key: Uint8Array, value: Uint8Array][]): Promise<void> {
+    const { sessions, write } = this.#deps
+    const operations: Operation[] = []
+    for (const [key, value] of damaged) {
+      const now = await sessions.get(key)
+      if (now === undefined || !equal(now, value)) continue
+      operations.push(sessions.put(concat(ASIDE, key), value), sessions.del(key))
+    }
+    if (operations.length > 0) await write(operations)
+    this.#damaged = undefined
+  }
+}
+
+function readable(key: Uint8Array, value: Uint8Array): SessionRecord | undefined {
+  try {
+    return decodeRecord(key, value)
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'CORRUPT') return undefined
+    throw error
+  }
+}
+
+function isDone(value: Uint8Array): boolean {
+  return Buffer.from(value.buffer, value.byteOffset, value.length).includes(DONE)
 }

@@ -64,6 +64,13 @@ t.test('a loss is an error in the log, with its amount and reason', async (t) =>
   t.match(lines, [{ level: 'error', msg: 'session lost', upokt: '5000', reason: 'PROOF_MISSING' }])
 })
 
+t.test('what nobody saw is neither paid nor lost', async (t) => {
+  const { book: made, written, lines } = book()
+  await made.finish(proven, height(40), { outcome: 'unseen', reason: 'no node tells' })
+  t.match(written[0]?.entry, { claimed: 5_000n, settled: 0n, lost: 0n, outcome: 'unseen' })
+  t.match(lines, [{ level: 'warn', msg: 'session ended unseen', upokt: '5000' }])
+})
+
 t.test('a session without a root has nothing to lose', async (t) => {
   const { book: made, written, lines } = book()
   const serving = session({ at: 'serving' })
@@ -87,6 +94,11 @@ t.test('records of sessions that are long done do not pile up', async (t) => {
   t.strictSame(pruned, [])
   await made.finish(proven, height(180), { outcome: 'expired', reason: '' })
   t.strictSame(pruned, [80])
+  for (const at of [180, 179, 180])
+    await made.finish(proven, height(at), { outcome: 'settled', reason: '' })
+  t.strictSame(pruned, [80], 'once a block, however many sessions end in it')
+  await made.finish(proven, height(181), { outcome: 'settled', reason: '' })
+  t.strictSame(pruned, [80, 81])
   const failing = book({ prune: () => Promise.reject(new Error('disk full')) })
   await failing.book.finish(proven, height(180), { outcome: 'expired', reason: '' })
   t.strictSame(failing.steps, ['written', 'forgotten'], 'that can wait')

@@ -71,7 +71,7 @@ async function everyCrash(t: Test, life: Life, kinds?: readonly string[]): Promi
 }
 
 /** What changes anything, on the disk or on the chain. */
-const WRITES = ['record', 'put', 'finish', 'send', 'resend']
+const WRITES = ['record', 'put', 'putAll', 'finish', 'send', 'resend']
 
 t.test('a session whose proof is asked for is claimed, proven and paid', async (t) => {
   const { chain, outcomes, entries } = await live(t, { ...proven, operators: [OPERATOR, OTHER] })
@@ -104,7 +104,7 @@ t.test('who sleeps from claim to settlement is told of it by the chain', async (
   const lost = await live(t, unproven, asleep('prepare'), 'before writing')
   t.match(lost.entries[0], { outcome: 'claim-missed', lost: 3_000n })
   const missing = await live(t, proven, asleep('send'), 'a proof is asked for')
-  t.match(missing.entries[0], { outcome: 'expired', reason: 'PROOF_MISSING', lost: 3_000n })
+  t.match(missing.entries[0], { outcome: 'proof-missed', reason: 'PROOF_MISSING', lost: 3_000n })
   const life: Life = { ...unproven, fate: () => 'lose' }
   const never = await live(t, life, asleep('send'), 'the node forgets it')
   t.match(never.entries[0], {

@@ -1,129 +1,24 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { AssertionError } from '../../src/base/errors.ts'
 import { height } from '../../src/base/units.ts'
 import { ChainError } from '../../src/chain/errors.ts'
-import { MINER_DEFAULTS, Miner, type MinerDeps } from '../../src/miner/miner.ts'
 import type { Moment } from '../../src/miner/plan.ts'
-import type { SessionRecord, SessionState } from '../../src/store/sessions.ts'
-import { ManualClock } from '../support/clock.ts'
-import { MinerChain, unavailable } from '../support/miner-chain.ts'
-import { type Line, recordingLog, turn } from '../support/miner-world.ts'
-import { root, session, submission } from '../support/sessions.ts'
+import type { SessionState } from '../../src/store/sessions.ts'
+import { unavailable } from '../support/miner-chain.ts'
+import { Scene } from '../support/miner-scene.ts'
+import { OTHER, turn } from '../support/miner-world.ts'
+import { OPERATOR, root, session, submission } from '../support/sessions.ts'
 
 const R = root(5000n, 5n)
+/** Of another operator: what belongs to one is looked after together. */
+const other = { name: 'b', operator: OTHER }
 const sealed: SessionState = { at: 'sealed', root: R }
 const claiming: SessionState = { at: 'claiming', root: R, tx: submission() }
 const claimed: SessionState = { at: 'claimed', root: R }
 const proven: SessionState = { at: 'proven', root: R }
 
-/** A miner whose actions do what a test says; the sessions lie in a list. */
-class Stage {
-  readonly chain: MinerChain
-  readonly clock = new ManualClock()
-  readonly miner: Miner
-  readonly lines: Line[]
-  readonly acts: string[] = []
-  readonly sessions: SessionRecord[]
-  readonly sealedDoors: string[] = []
-  readonly fetched: number[] = []
-  readonly controller = new AbortController()
-  /** What an action does beside being noted. */
-  act: (name: string, session: SessionRecord, moment?: Moment) => void | Promise<void> = () => {}
-  open: () => Promise<SessionRecord[]> = async () => [...this.sessions]
-  params = (at: number) => this.chain.shared(at)
-  ended: Promise<void> = Promise.resolve()
-
-  constructor(
-    t: Test,
-    now: number,
-    sessions: readonly SessionRecord[],
-    options: { parallelMax?: number } = {},
-  ) {
-    this.chain = new MinerChain(now)
-    this.sessions = [...sessions]
-    const { log, lines } = recordingLog()
-    this.lines = lines
-    const one =
-      (name: string) =>
-      async (session: SessionRecord, ...rest: unknown[]) =>
-        await this.#note(name, [session], rest.find((value) => isMoment(value)) as Moment)
-    const many = (name: string) => async (sessions: readonly SessionRecord[], moment: Moment) =>
-      await this.#note(name, sessions, moment)
-    const deps: MinerDeps = {
-      blocks: { head: this.chain.blocks.head, follow: (signal) => this.#follow(signal) },
-      chain: { sharedParams: async (at) => this.params(at) },
-      sessions: { open: () => this.open() },
-      gate: {
-        inFlight: () => 0,
-        markSealed: (key) => void this.sealedDoors.push(key.sessionId),
-      },
-      claims: {
-        seal: one('seal'),
-        claim: many('claim'),
-        confirm: one('confirm-claim'),
-        missed: one('abandon'),
-      },
-      proofs: { prove: many('prove'), confirm: one('confirm-proof') },
-      settlements: { settle: many('settle') },
-      clock: this.clock,
-      log,
-    }
-    const { parallelMax = MINER_DEFAULTS.parallelMax } = options
-    this.miner = new Miner(deps, { ...MINER_DEFAULTS, parallelMax })
-    t.teardown(() => this.stop())
-  }
-
-  async *#follow(signal: AbortSignal) {
-    for await (const block of this.chain.blocks.follow(signal)) {
-      this.fetched.push(block.height)
-      yield block
-    }
-  }
-
-  async #note(name: string, sessions: readonly SessionRecord[], moment: Moment): Promise<void> {
-    for (const { key } of sessions) this.acts.push(`${name} ${this.nameOf(key.sessionId)}`)
-    for (const session of sessions) await this.act(name, session, moment)
-  }
-
-  nameOf(id: string): number {
-    return this.sessions.findIndex(({ key }) => key.sessionId === id)
-  }
-
-  to(index: number, state: SessionState): void {
-    const record = this.sessions[index]
-    if (record !== undefined) this.sessions[index] = { ...record, state }
-  }
-
-  start(): this {
-    this.ended = this.miner.run(this.controller.signal).catch(() => {})
-    return this
-  }
-
-  async planned(at: number = this.chain.height): Promise<void> {
-    for (let n = 0; n < 200 && (this.miner.planned ?? 0) < at; n++) await turn()
-  }
-
-  async mine(): Promise<void> {
-    this.chain.mine()
-    await this.planned()
-  }
-
-  async stop(): Promise<void> {
-    this.controller.abort(new Error('stopped'))
-    await this.ended
-  }
-
-  taken(): string[] {
-    return this.acts.splice(0)
-  }
-}
-
-function isMoment(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'block' in value
-}
-
 t.test('each block is planned for once, and the plan is carried out', async (t) => {
-  const scene = new Stage(t, 11, [session({ at: 'serving' })]).start()
+  const scene = new Scene(t, 11, [session({ at: 'serving' })]).start()
   await scene.planned()
   t.strictSame(scene.taken(), [], 'not time yet')
   t.equal(scene.miner.planned, 11)
@@ -134,7 +29,7 @@ t.test('each block is planned for once, and the plan is carried out', async (t) 
 })
 
 t.test('a seal leads to a claim in the same block, and nothing more', async (t) => {
-  const scene = new Stage(t, 12, [session({ at: 'serving' }), session(sealed, { name: 'b' })])
+  const scene = new Scene(t, 12, [session({ at: 'serving' }), session(sealed, { name: 'b' })])
   scene.act = (name, { key }) => {
     scene.to(scene.nameOf(key.sessionId), name === 'seal' ? sealed : claiming)
   }
@@ -147,7 +42,7 @@ t.test('a seal leads to a claim in the same block, and nothing more', async (t) 
 })
 
 t.test('a claim that is seen leads to its proof in the same block', async (t) => {
-  const scene = new Stage(t, 16, [session(claiming)])
+  const scene = new Scene(t, 16, [session(claiming)])
   scene.act = (name) => {
     if (name === 'confirm-claim') scene.to(0, claimed)
   }
@@ -156,7 +51,7 @@ t.test('a claim that is seen leads to its proof in the same block', async (t) =>
 })
 
 t.test('what was missed is not made up for: only the newest block is planned for', async (t) => {
-  const scene = new Stage(t, 11, [session({ at: 'serving' })])
+  const scene = new Scene(t, 11, [session({ at: 'serving' })])
   const heights: number[] = []
   scene.act = (_, __, moment) => void heights.push(moment?.block.height ?? 0)
   await scene.start().planned()
@@ -166,8 +61,8 @@ t.test('what was missed is not made up for: only the newest block is planned for
   t.ok(scene.fetched.length < 5, 'nor is every block between asked for')
 })
 
-t.test('an action that hangs holds up its own session and no other', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming), session(claiming, { name: 'b' })])
+t.test('an action that hangs holds up its own sessions and no others', async (t) => {
+  const scene = new Scene(t, 13, [session(claiming), session(claiming, other)])
   let release = () => {}
   scene.act = (_, { key }) => {
     if (scene.nameOf(key.sessionId) !== 0 || scene.chain.height > 13) return
@@ -190,7 +85,7 @@ t.test('an action that hangs holds up its own session and no other', async (t) =
 })
 
 t.test('what an old action may have changed while sessions were read is not planned', async (t) => {
-  const scene = new Stage(t, 13, [session(sealed)])
+  const scene = new Scene(t, 13, [session(sealed)])
   let release = () => {}
   scene.act = () =>
     new Promise<void>((resolve) => {
@@ -210,8 +105,8 @@ t.test('what an old action may have changed while sessions were read is not plan
 })
 
 t.test('an action starts only while its block is the newest', async (t) => {
-  const both = [session(claiming), session(claiming, { name: 'b' })]
-  const scene = new Stage(t, 13, both, { parallelMax: 1 })
+  const both = [session(claiming), session(claiming, other)]
+  const scene = new Scene(t, 13, both, { parallelMax: 1 })
   let release = () => {}
   scene.act = () =>
     new Promise<void>((resolve) => {
@@ -229,7 +124,7 @@ t.test('an action starts only while its block is the newest', async (t) => {
 })
 
 t.test('what may go well later is tried again within the block', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)])
+  const scene = new Scene(t, 13, [session(claiming)])
   scene.act = () => Promise.reject(unavailable(13))
   await scene.start().planned()
   t.strictSame(scene.taken(), ['confirm-claim 0'])
@@ -251,7 +146,7 @@ t.test('what may go well later is tried again within the block', async (t) => {
 })
 
 t.test('a new block ends the tries of the last', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)])
+  const scene = new Scene(t, 13, [session(claiming)])
   scene.act = () => Promise.reject(unavailable(13))
   await scene.start().planned()
   scene.act = () => {}
@@ -263,7 +158,7 @@ t.test('a new block ends the tries of the last', async (t) => {
 })
 
 t.test('what failed for good is tried again at the next block only', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming), session(claiming, { name: 'b' })])
+  const scene = new Scene(t, 13, [session(claiming), session(claiming, { name: 'b' })])
   scene.act = (_, { key }) => {
     if (scene.nameOf(key.sessionId) === 0) throw new AssertionError('a bug')
   }
@@ -278,7 +173,7 @@ t.test('what failed for good is tried again at the next block only', async (t) =
 })
 
 t.test('without the parameters of a session end nothing is planned for it', async (t) => {
-  const scene = new Stage(t, 20, [session(proven), session(proven, { name: 'b', end: 9 })])
+  const scene = new Scene(t, 20, [session(proven), session(proven, { name: 'b', end: 9 })])
   scene.params = (at) => {
     if (at === 10) throw unavailable(10)
     return scene.chain.shared(at)
@@ -292,7 +187,7 @@ t.test('without the parameters of a session end nothing is planned for it', asyn
 })
 
 t.test('windows are those of the parameters at the session END', async (t) => {
-  const scene = new Stage(t, 12, [session({ at: 'serving' })])
+  const scene = new Scene(t, 12, [session({ at: 'serving' })])
   const asked: number[] = []
   scene.params = (at) => {
     asked.push(at)
@@ -307,7 +202,7 @@ t.test('windows are those of the parameters at the session END', async (t) => {
 })
 
 t.test('a disk that cannot be read is asked again', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)])
+  const scene = new Scene(t, 13, [session(claiming)])
   const { open } = scene
   scene.open = () => Promise.reject(unavailable(13))
   await scene.start().planned()
@@ -317,15 +212,47 @@ t.test('a disk that cannot be read is asked again', async (t) => {
   t.strictSame(scene.taken(), ['confirm-claim 0'])
 })
 
+t.test('what may be tried again is not held up by what was done just now', async (t) => {
+  const scene = new Scene(t, 13, [session(claiming), session(sealed, { name: 'b' })])
+  scene.act = (name, { key }) => {
+    if (name === 'claim') scene.to(scene.nameOf(key.sessionId), claiming)
+    else throw unavailable(13)
+  }
+  await scene.start().planned()
+  t.strictSame(scene.taken(), ['confirm-claim 0', 'claim 1'])
+  await scene.clock.advance(2_000)
+  await turn()
+  t.strictSame(scene.taken(), ['confirm-claim 0'], 'what was only just sent is not looked up')
+})
+
+t.test('a damaged record is an error in the log, once', async (t) => {
+  const scene = new Scene(t, 11, [session({ at: 'serving' })])
+  scene.damaged = ['01'.repeat(60)]
+  await scene.miner.recover()
+  await scene.start().planned()
+  scene.damaged = [...scene.damaged, '02'.repeat(60)]
+  await scene.mine()
+  await scene.mine()
+  t.match(
+    scene.lines.filter(({ level }) => level === 'error'),
+    ['01', '02'].map((byte) => ({
+      msg: 'a session record is damaged and was set aside',
+      key: byte.repeat(60),
+      sessionId: byte.repeat(32),
+    })),
+  )
+  t.equal(scene.acts.length > 0, true, 'and the others go on')
+})
+
 t.test('after a restart what was sealed stays sealed', async (t) => {
   const all = [session({ at: 'serving' }), session(sealed, { name: 'b' })]
-  const scene = new Stage(t, 12, all)
+  const scene = new Scene(t, 12, all)
   t.strictSame(await scene.miner.recover(), all)
   t.strictSame(scene.sealedDoors, [all[1]?.key.sessionId])
 })
 
 t.test('it ends with the signal, when what is at work has ended', async (t) => {
-  const scene = new Stage(t, 13, [session(claiming)])
+  const scene = new Scene(t, 13, [session(claiming)])
   let release = () => {}
   const { signal } = scene.controller
   scene.act = () =>
@@ -346,12 +273,12 @@ t.test('it ends with the signal, when what is at work has ended', async (t) => {
 })
 
 t.test('what is asked of the chain is asked at the height that is planned for', async (t) => {
-  const scene = new Stage(t, 16, [session(claimed), session({ at: 'serving' }, { end: 30 })])
+  const scene = new Scene(t, 16, [session(claimed), session({ at: 'serving' }, { end: 30 })])
   let moment: Moment | undefined
   scene.act = (_, __, given) => {
     moment = given
   }
   await scene.start().planned()
   t.match(moment, { block: { height: height(16) }, windows: { proofOpen: 16, seed: 15 } })
-  t.strictSame(moment?.open, scene.sessions, 'and every session in work is known')
+  t.strictSame(moment?.open, new Map([[OPERATOR, scene.sessions]]), 'and every session in work')
 })

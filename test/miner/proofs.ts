@@ -129,7 +129,10 @@ t.test('without the key of an operator its claims wait, and the loss says why', 
   t.match(await stage.now(session), { state: { at: 'claimed' }, reason: /^KEY_MISSING/ })
   chain.mineTo(20)
   await world.settlements.settle([await stage.now(session)], await stage.moment(), stage.signal)
-  t.match(await stage.entry(session), { outcome: 'expired', reason: /^PROOF_MISSING: KEY_MISSING/ })
+  t.match(await stage.entry(session), {
+    outcome: 'proof-missed',
+    reason: /^PROOF_MISSING: KEY_MISSING/,
+  })
 })
 
 t.test('no proof is sent that does not verify', async (t) => {

@@ -62,16 +62,23 @@ t.test('what the stake of the application did not bear is a loss', async (t) => 
   t.match(await stage.entry(session), { settled: 2_000n, lost: 1_000n, reason })
 })
 
-t.test('an expired claim is a loss, explained by what was known', async (t) => {
+t.test('a claim without its proof is a loss, explained by what was known', async (t) => {
   const { stage, sessions } = await settling(t, ['a', 'b'], 19)
   stage.chain.proof = proofParams({ proofRequirementThreshold: coin(upokt(1)) })
   stage.chain.mine()
   const [a, b] = sessions as [SessionRecord, SessionRecord]
   // Both are of one application and service: only in this test does that make them the same claim.
   await settle(stage, [a, { ...b, reason: 'PROOF_SELF_CHECK: damaged' }])
-  const loss = { outcome: 'expired', lost: 3_000n }
+  const loss = { outcome: 'proof-missed', lost: 3_000n }
   t.match(await stage.entry(a), { ...loss, reason: 'PROOF_MISSING' })
   t.match(await stage.entry(b), { ...loss, reason: 'PROOF_MISSING: PROOF_SELF_CHECK: damaged' })
+})
+
+t.test('a claim whose proof was judged invalid is another loss', async (t) => {
+  const { stage, session } = await settling(t)
+  rewrite(stage, (event) => [{ ...expired(event), reason: 'PROOF_INVALID' } as SettlementEvent])
+  await settle(stage, [session])
+  t.match(await stage.entry(session), { outcome: 'expired', lost: 3_000n, reason: 'PROOF_INVALID' })
 })
 
 t.test('a discarded claim is a loss, with the chain’s reason', async (t) => {
@@ -226,7 +233,7 @@ t.test('events that cannot be read now are waited for', async (t) => {
     stage.chain.eventsFault = (at) => (at < 40 ? fault : undefined)
     stage.chain.mineTo(60)
     await settle(stage, [session])
-    t.match(await stage.entry(session), { outcome: 'discarded' }, `${name}: not for ever`)
+    t.match(await stage.entry(session), { outcome: 'unseen' }, `${name}: not for ever`)
     await stage.store.close()
   }
 })

@@ -30,6 +30,7 @@ t.test('amounts are text, so that no reader rounds them', async (t) => {
     settled: huge,
     rewards: nothing,
     lost: huge,
+    unseen: huge,
     losses: [{ outcome: 'proof-missed', reason: 'no node', sessions: 1, lost: huge }],
   })
   t.strictSame(earnings, {
@@ -39,6 +40,7 @@ t.test('amounts are text, so that no reader rounds them', async (t) => {
     settledUpokt: '12345678901234567890',
     rewardsUpokt: '0',
     lostUpokt: '12345678901234567890',
+    unseenUpokt: '12345678901234567890',
     losses: [
       {
         outcome: 'proof-missed',

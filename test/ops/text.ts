@@ -74,6 +74,7 @@ t.test('nothing is wider than 100 columns, whatever it says', async (t) => {
         settledUpokt: '123456789123456',
         rewardsUpokt: '123456789123456',
         lostUpokt: '123456789123456',
+        unseenUpokt: '2500000',
         losses: [
           { outcome: 'proof-missed', reason: LONG_REASON, sessions: 12, lostUpokt: '1234567891' },
         ],

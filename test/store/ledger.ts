@@ -58,6 +58,7 @@ t.test('totals are the sums, and losses are told by outcome and reason', async (
     settled: 0n,
     rewards: 0n,
     lost: 0n,
+    unseen: 0n,
     losses: [],
   })
   const lost = (outcome: LedgerEntry['outcome'], reason: string, amount: number) => ({
@@ -72,13 +73,15 @@ t.test('totals are the sums, and losses are told by outcome and reason', async (
   await ledger.book(entry(sessionKey(120), lost('expired', 'proof missing', 500)))
   await ledger.book(entry(sessionKey(180), lost('claim-missed', 'node down', 250)))
   await ledger.book(entry(sessionKey(180, 'c'), lost('claim-missed', 'no money', 50)))
+  await ledger.book(entry(sessionKey(240), { ...lost('unseen', 'no results', 0) }))
   t.strictSame(await ledger.totals(), {
-    sessions: 5,
-    served: 50,
-    claimed: 5_000n,
+    sessions: 6,
+    served: 60,
+    claimed: 6_000n,
     settled: 900n,
     rewards: 630n,
     lost: 900n,
+    unseen: 1_000n,
     losses: [
       { outcome: 'expired', reason: 'proof missing', sessions: 1, lost: 500n },
       { outcome: 'claim-missed', reason: 'node down', sessions: 2, lost: 350n },

@@ -1,5 +1,6 @@
 import { deepEqual } from 'node:assert/strict'
 import fc from 'fast-check'
+import { Level } from 'level'
 import t, { type Test } from 'tap'
 import { hex } from '../../src/base/bytes.ts'
 import { height, ms } from '../../src/base/units.ts'
@@ -11,14 +12,44 @@ import {
   OUTCOMES,
   type SessionRecord,
   type SessionState,
+  SessionStore,
+  type SessionStoreDeps,
 } from '../../src/store/sessions.ts'
-import { record, sessionKey, storeDeps } from '../support/store.ts'
+import { record, relay, sessionKey, storeDeps } from '../support/store.ts'
 import { anyKey, anyRecord } from '../support/store-any.ts'
 
 async function openSessions(t: Test) {
   const store = await openStore(`${t.testdir()}/db`, storeDeps())
   t.teardown(() => store.close())
   return store.sessions
+}
+
+/** Changes the bytes of a stored record, the store being closed. */
+async function damage(path: string, key: Uint8Array, change: (value: Uint8Array) => void) {
+  const level = new Level<Uint8Array, Uint8Array>(path, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  })
+  const sessions = level.sublevel<Uint8Array, Uint8Array>('sessions', {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  })
+  const value = await sessions.get(key)
+  if (value === undefined) throw new TypeError('no record')
+  change(value)
+  await sessions.put(key, value)
+  await level.close()
+  return new Uint8Array(value)
+}
+
+/** As a table gives them: by key. */
+function tableOf(records: SessionRecord[]): SessionStoreDeps['sessions'] {
+  const entries = records.map((each): [Uint8Array, Uint8Array] => {
+    const key = encodeSessionKey(each.key)
+    return [key, encodeRecord(key, each)]
+  })
+  const table = { entries: () => entries }
+  return table as never
 }
 
 const root = new Uint8Array(48).fill(5)
@@ -110,6 +141,83 @@ t.test('sessions are listed by height, and the open ones apart', async (t) => {
   t.strictSame(endsOf(await sessions.open()), [1, 60, 255, 256, 70_000])
   t.strictSame(endsOf(await sessions.doneBefore(height(301))), [300])
   t.strictSame(endsOf(await sessions.doneBefore(height(300))), [])
+})
+
+t.test('records are put together, or none of them', async (t) => {
+  const sessions = await openSessions(t)
+  const records = ['a', 'b', 'c'].map((name) => record(sessionKey(60, name)))
+  await sessions.putAll(records)
+  t.equal((await sessions.all()).length, 3)
+  await sessions.putAll([])
+  const [first] = records
+  const unusable = { ...record(sessionKey(61)), key: sessionKey(62) }
+  const sealed = { ...(first as SessionRecord), state: { at: 'sealed' as const, root } }
+  await t.rejects(sessions.putAll([sealed, unusable]), { name: 'AssertionError' })
+  t.strictSame(await sessions.get(sessionKey(60, 'a')), first)
+})
+
+t.test('whether a record is done is known from its bytes alone', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyRecord, { maxLength: 8 }), async (records) => {
+      const table = tableOf(records)
+      const store = new SessionStore({ sessions: table, write: async () => {} })
+      const open = records.filter(({ state }) => state.at !== 'done')
+      deepEqual(await store.open(), open)
+      const last = height(Number.MAX_SAFE_INTEGER)
+      const done = records.filter(({ state, key }) => state.at === 'done' && key.end < last)
+      deepEqual(await store.doneBefore(last), done)
+    }),
+  )
+})
+
+t.test('a record that cannot be read is set aside, and the others go on', async (t) => {
+  const path = `${t.testdir()}/db`
+  const [good, bad] = [sessionKey(60, 'good'), sessionKey(60, 'bad')]
+  let store = await openStore(path, storeDeps())
+  await store.sessions.putAll([record(good), record(bad, { at: 'sealed', root })])
+  await store.relays.record(bad, relay('a'))
+  await store.close()
+  const bytes = await damage(path, encodeSessionKey(bad), (value) => {
+    value[40] = (value[40] ?? 0) ^ 1
+  })
+
+  store = await openStore(path, storeDeps())
+  t.strictSame(await store.sessions.open(), [record(good)])
+  t.equal(await store.sessions.get(bad), undefined)
+  t.strictSame(await store.sessions.damaged(), [hex(encodeSessionKey(bad))])
+  t.equal(await store.relays.served(bad), 1, 'its relays stay')
+  t.equal(await store.prune(height(1_000)), 0)
+  await store.sessions.put(record(bad))
+  t.equal((await store.sessions.open()).length, 2, 'a session that is still served goes on')
+  await store.close()
+
+  let kept: Uint8Array | undefined
+  const aside = Uint8Array.of(0xff, ...encodeSessionKey(bad))
+  await damage(path, aside, (value) => {
+    kept = new Uint8Array(value)
+  })
+  t.strictSame(kept, bytes, 'the same bytes')
+  store = await openStore(path, storeDeps())
+  t.strictSame(await store.sessions.damaged(), [hex(encodeSessionKey(bad))])
+  await store.close()
+})
+
+t.test('a key that is no session key is set aside too', async (t) => {
+  const path = `${t.testdir()}/db`
+  let store = await openStore(path, storeDeps())
+  await store.close()
+  const level = new Level<Uint8Array, Uint8Array>(path, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  })
+  const key = new Uint8Array(5)
+  const encoding = { keyEncoding: 'view', valueEncoding: 'view' }
+  await level.sublevel<Uint8Array, Uint8Array>('sessions', encoding).put(key, Uint8Array.of(1))
+  await level.close()
+  store = await openStore(path, storeDeps())
+  t.strictSame(await store.sessions.all(), [])
+  t.strictSame(await store.sessions.damaged(), ['0000000000'])
+  await store.close()
 })
 
 t.test('two operators of one session have a record each', async (t) => {

@@ -3,8 +3,8 @@
  * what a test says, and blocks made by hand. It keeps every past state, so a question for a height it
  * has not reached is refused as a real node refuses it.
  */
-import { concat, hex, sha256, utf8 } from '../../src/base/bytes.ts'
-import { computeUnits, type Height, height, ms, upokt } from '../../src/base/units.ts'
+import { hex, sha256 } from '../../src/base/bytes.ts'
+import { coin, computeUnits, type Height, height, ms, upokt } from '../../src/base/units.ts'
 import type { Block } from '../../src/chain/blocks.ts'
 import type { SendResult } from '../../src/chain/broadcast.ts'
 import { ChainError } from '../../src/chain/errors.ts'
@@ -19,8 +19,18 @@ import {
   type MsgSubmitProof,
 } from '../../src/protocol/gen/pocket/proof/proof.ts'
 import type { SessionHeader } from '../../src/protocol/gen/pocket/session/session.ts'
+import { Supplier } from '../../src/protocol/gen/pocket/shared/shared.ts'
 import type { Submission } from '../../src/store/sessions.ts'
-import { CUPR, type FakeTx, type Fate, MinerRules, type State } from './miner-rules.ts'
+import {
+  bytesOf,
+  CUPR,
+  copyOf,
+  type FakeTx,
+  type Fate,
+  MinerRules,
+  STAKE,
+  type State,
+} from './miner-rules.ts'
 
 export class MinerChain extends MinerRules {
   fate: (tx: FakeTx, how: 'send' | 'resend') => Fate = () => 'accept'
@@ -40,7 +50,7 @@ export class MinerChain extends MinerRules {
   readonly #states = new Map<number, State>()
   readonly #judged: MsgSubmitProof[] = []
   readonly #waiting = new Set<() => void>()
-  #state: State = { claims: new Map(), balances: new Map() }
+  #state: State = { claims: new Map(), balances: new Map(), stakes: new Map() }
   #head: Block
 
   constructor(start = 1) {
@@ -81,10 +91,7 @@ export class MinerChain extends MinerRules {
 
   mine(): Block {
     const at = this.height + 1
-    this.#state = {
-      claims: new Map(this.#state.claims),
-      balances: new Map(this.#state.balances),
-    }
+    this.#state = copyOf(this.#state)
     this.#head = this.block(at)
     for (const tx of this.txs) {
       if (tx.included !== undefined || tx.includeAt === undefined || tx.includeAt > at) continue
@@ -139,6 +146,11 @@ export class MinerChain extends MinerRules {
       const claim = this.#at(at).claims.get(`${sessionId} ${operator}`)
       return claim && { ...claim }
     },
+    supplier: async (operatorAddress: string, _signal?: AbortSignal, at?: Height) => {
+      await this.#asked('supplier')
+      const stake = this.#at(at).stakes.get(operatorAddress) ?? STAKE
+      return Supplier.fromPartial({ operatorAddress, stake: coin(upokt(stake)) })
+    },
     settlements: async (at: Height) => {
       await this.#asked('settlements')
       const fault = this.eventsFault(at)
@@ -180,10 +192,7 @@ export class MinerChain extends MinerRules {
   }
 
   #keep(): void {
-    this.#states.set(this.height, {
-      claims: new Map(this.#state.claims),
-      balances: new Map(this.#state.balances),
-    })
+    this.#states.set(this.height, copyOf(this.#state))
   }
 
   #at(at: Height | undefined): State {
@@ -199,13 +208,12 @@ export class MinerChain extends MinerRules {
   ): Submission {
     const { timeoutHeight, attempt = 1, feeFactor = 1, fallbackGas } = options
     if (this.height >= timeoutHeight) throw new ChainError('TX_TOO_LATE', 'too late')
-    const copy = { claims: new Map(this.#state.claims), balances: new Map(this.#state.balances) }
-    const fault = this.execute(copy, signer.address, messages, this.height, [])
+    const fault = this.execute(copyOf(this.#state), signer.address, messages, this.height, [])
     if (fault !== undefined) {
       const error = simulationError(fault, undefined)
       if (error.data['refusal'] !== 'window-early' || fallbackGas === undefined) throw error
     }
-    const bytes = concat(utf8(`tx ${this.txs.length} `), ...messages.map(({ value }) => value))
+    const bytes = bytesOf(this.txs.length, messages)
     const hash = hex(sha256(bytes)).toUpperCase()
     const kind = messages[0]?.typeUrl.includes('Claim') ? 'claim' : 'proof'
     const made = { hash, kind, operator: signer.address, messages, timeoutHeight } as const
@@ -232,6 +240,10 @@ export class MinerChain extends MinerRules {
     for (const { typeUrl, value } of tx.messages) if (typeUrl.includes('Claim')) this.#note(value)
     if (tx.included !== undefined || tx.includeAt !== undefined) return { kind: 'in-mempool' }
     const fate = this.fate(tx, how)
+    const rejected = (code: number, retryable: boolean): SendResult => {
+      const log = `refused with ${code}`
+      return { kind: 'rejected', code, codespace: 'sdk', log, retryable }
+    }
     if (fate === 'full') return rejected(20, true)
     if (fate === 'silent') throw new ChainError('RPC_UNREACHABLE', 'silent', { retryable: true })
     if (typeof fate === 'object' && 'reject' in fate) return rejected(fate.reject, false)
@@ -254,9 +266,9 @@ export class MinerChain extends MinerRules {
     const fee = BigInt(Math.ceil(tx.feeFactor))
     balances.set(tx.operator, (balances.get(tx.operator) ?? 0n) - fee)
     if (tx.fails) return { code: 11, log: 'out of gas' }
-    const copy = { claims: new Map(this.#state.claims), balances: new Map(balances) }
+    const copy = copyOf(this.#state)
     const proofs: MsgSubmitProof[] = []
-    const fault = this.execute(copy, tx.operator, tx.messages, at, proofs)
+    const fault = this.execute(copy, tx.operator, tx.messages, at, proofs, true)
     if (fault !== undefined) return { code: 1, log: fault }
     this.#state = copy
     this.#judged.push(...proofs)
@@ -278,14 +290,11 @@ export class MinerChain extends MinerRules {
       const header = claim.sessionHeader as SessionHeader
       if (this.windows(header).settlement + this.late > at) continue
       this.#state.claims.delete(name)
-      const events = this.events.get(at) ?? []
-      this.events.set(at, [...events, this.ending(claim, header)])
+      const ending = this.ending(claim, header)
+      this.events.set(at, [...(this.events.get(at) ?? []), ending])
+      if (ending.kind === 'expired') this.slash(this.#state, ending.operator)
     }
   }
-}
-
-function rejected(code: number, retryable: boolean): SendResult {
-  return { kind: 'rejected', code, codespace: 'sdk', log: `refused with ${code}`, retryable }
 }
 
 export function unavailable(at: number): ChainError {

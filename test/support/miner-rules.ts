@@ -12,6 +12,7 @@ import {
 } from '../../src/base/units.ts'
 import type { Block } from '../../src/chain/blocks.ts'
 import type { SettlementEvent } from '../../src/chain/events.ts'
+import { TxBody, TxRaw } from '../../src/protocol/gen/cosmos/tx/tx.ts'
 import type { Any } from '../../src/protocol/gen/google/protobuf/any.ts'
 import {
   type Claim,
@@ -78,6 +79,21 @@ export type Fate =
 export interface State {
   readonly claims: Map<string, Claim>
   readonly balances: Map<string, bigint>
+  /** By operator; one that is not in it has never been slashed. */
+  readonly stakes: Map<string, bigint>
+}
+
+export function copyOf({ claims, balances, stakes }: State): State {
+  return { claims: new Map(claims), balances: new Map(balances), stakes: new Map(stakes) }
+}
+
+/** Of an operator that was never slashed. */
+export const STAKE = 1_000_000_000_000n
+
+/** A transaction's bytes as far as the miner reads them; each number gives others. */
+export function bytesOf(number: number, messages: readonly Any[]): Uint8Array {
+  const body = TxBody.fromPartial({ messages: [...messages], memo: `transaction ${number}` })
+  return TxRaw.encode(TxRaw.fromPartial({ bodyBytes: TxBody.encode(body).finish() })).finish()
 }
 
 export class MinerRules {
@@ -88,6 +104,8 @@ export class MinerRules {
   target: Uint8Array = BASE_TARGET
   /** Overrules the chain's own judgement of a proof. */
   judge: (sessionId: string) => boolean = () => true
+  /** What a block finds wrong with a session's message, and no simulation. */
+  blockFault: (sessionId: string) => string | undefined = () => undefined
 
   block(at: number): Block {
     return {
@@ -119,11 +137,15 @@ export class MinerRules {
     messages: readonly Any[],
     at: number,
     proofs: MsgSubmitProof[],
+    isBlock = false,
   ): string | undefined {
     for (const [index, { typeUrl, value }] of messages.entries()) {
-      const fault = typeUrl.includes('Claim')
+      const { sessionHeader } = MsgCreateClaim.decode(value)
+      const hidden = isBlock ? this.blockFault(sessionHeader?.sessionId ?? '') : undefined
+      const plain = typeUrl.includes('Claim')
         ? this.#claim(state, MsgCreateClaim.decode(value), at)
         : this.#proof(state, operator, MsgSubmitProof.decode(value), at, proofs)
+      const fault = plain ?? hidden
       if (fault !== undefined) return `failed to execute message; message index: ${index}: ${fault}`
     }
     return undefined
@@ -183,6 +205,11 @@ export class MinerRules {
       verifyProof(proof, claim.rootHash) &&
       this.judge(header.sessionId)
     return good ? ClaimProofStatus.VALIDATED : ClaimProofStatus.INVALID
+  }
+
+  slash({ stakes }: State, operator: string): void {
+    const penalty = fromCoin(this.proof.proofMissingPenalty)
+    stakes.set(operator, (stakes.get(operator) ?? STAKE) - penalty)
   }
 
   ending(claim: Claim, header: SessionHeader): SettlementEvent {

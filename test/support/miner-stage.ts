@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { type Address, height } from '../../src/base/units.ts'
+import { grouped } from '../../src/miner/group.ts'
 import type { Moment } from '../../src/miner/plan.ts'
 import { windowsOf } from '../../src/protocol/windows.ts'
 import { openStore, type Store } from '../../src/store/db.ts'
@@ -15,6 +16,15 @@ import { storeDeps } from './store.ts'
 export interface Told {
   readonly end?: number
   readonly operator?: Address
+}
+
+export function byOperator(sessions: readonly SessionRecord[]): Moment['open'] {
+  return new Map(
+    grouped(sessions, ({ key }) => key.operator).map((own) => [
+      own[0]?.key.operator ?? OPERATOR,
+      own,
+    ]),
+  )
 }
 
 export class Stage {
@@ -49,7 +59,7 @@ export class Stage {
     return {
       block: this.chain.block(this.chain.height),
       windows: windowsOf(height(end), this.chain.shared(end)),
-      open: await this.store.sessions.open(),
+      open: byOperator(await this.store.sessions.open()),
     }
   }
 
@@ -85,11 +95,11 @@ export class Stage {
   }
 
   async confirmClaim(session: SessionRecord): Promise<void> {
-    await this.world.claims.confirm(session, await this.moment(session.key.end), this.signal)
+    await this.world.claims.confirm([session], await this.moment(session.key.end), this.signal)
   }
 
   async confirmProof(session: SessionRecord): Promise<void> {
-    await this.world.proofs.confirm(session, await this.moment(session.key.end), this.signal)
+    await this.world.proofs.confirm([session], await this.moment(session.key.end), this.signal)
   }
 
   async prove(sessions: readonly SessionRecord[]): Promise<void> {

@@ -174,9 +174,10 @@ export class MinerWorld {
     this.settlements = new Settlements({ chain: query, book, log })
     const { claims, proofs, settlements } = this
     const actions = { gate, claims, proofs, settlements }
+    const read = { open: sessions.open, damaged: store.sessions.damaged.bind(store.sessions) }
     const clock = options.clock ?? new ManualClock()
     this.miner = new Miner(
-      { blocks, chain: query, sessions, ...actions, clock, log },
+      { blocks, chain: query, sessions: read, ...actions, clock, log },
       { ...MINER_DEFAULTS, parallelMax: options.parallelMax ?? MINER_DEFAULTS.parallelMax },
     )
   }

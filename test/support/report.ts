@@ -53,6 +53,7 @@ export function report(over: Partial<Report> = {}): Report {
       settledUpokt: '29200000',
       rewardsUpokt: '22491300',
       lostUpokt: '0',
+      unseenUpokt: '0',
       losses: [],
     },
     curve: 'native',

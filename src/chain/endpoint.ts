@@ -152,7 +152,8 @@ export class Endpoint {
     const { bodyBytesMax, connectionsMax } = this.#options
     return new Pool(this.#url.origin, {
       connections: connectionsMax,
-      keepAliveTimeout: ms(30_000),
+      // A node closes what is idle for 10 s and says nothing of it: a call must not be sent into that.
+      keepAliveTimeout: ms(5_000),
       // Deadlines are the caller's, by the injected clock; these only end what nobody waits for.
       headersTimeout: ms(120_000),
       bodyTimeout: ms(120_000),

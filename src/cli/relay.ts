@@ -5,8 +5,10 @@
 import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { utf8 } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
 import { readSecretFile } from '../base/files.ts'
 import { silentLog } from '../base/log.ts'
+import { RETRY_DEFAULTS, retry } from '../base/retry.ts'
 import { ms } from '../base/units.ts'
 import { Query } from '../chain/query.ts'
 import { Rpc } from '../chain/rpc.ts'
@@ -88,7 +90,7 @@ async function send(context: Context, options: Options): Promise<Sent> {
       await passphraseFor(context, options.key, options.passphraseFile),
     )
     const application = parseAddress(options.app ?? signerOf(secret, curve).address)
-    const chain = gatewayChain(new Query({ rpc, clock }), rpc)
+    const chain = gatewayChain({ clock, random }, new Query({ rpc, clock }), rpc)
     const gateway = new Gateway(
       { chain, curve, clock, randomBytes },
       { ...GATEWAY_DEFAULTS, application, privateKey: secret.privateKey },
@@ -124,10 +126,18 @@ async function sendMessage(
 }
 
 /** A node as a gateway asks it. */
-export function gatewayChain(query: Query, rpc: Pick<Rpc, 'status'>): GatewayChain {
+export function gatewayChain(
+  deps: { clock: Clock; random: () => number },
+  query: Query,
+  rpc: Pick<Rpc, 'status'>,
+): GatewayChain {
   return {
-    session: async (application, serviceId, signal) =>
-      await query.session(application, serviceId, (await rpc.status(signal)).height, signal),
+    // A node announces a block a moment before its state has it.
+    session: (application, serviceId, signal) =>
+      retry(deps, RETRY_DEFAULTS, signal, async () => {
+        const { height } = await rpc.status(signal)
+        return await query.session(application, serviceId, height, signal)
+      }),
     publicKey: async (address, signal) => (await query.account(address, signal))?.publicKey,
   }
 }

@@ -8,7 +8,7 @@
 import type { Coin } from '../protocol/gen/cosmos/base/base.ts'
 import type { Application } from '../protocol/gen/pocket/application/application.ts'
 import type { Gateway } from '../protocol/gen/pocket/gateway/gateway.ts'
-import type { Supplier } from '../protocol/gen/pocket/shared/shared.ts'
+import type { Supplier, SupplierServiceConfig } from '../protocol/gen/pocket/shared/shared.ts'
 import { RPCType } from '../protocol/gen/pocket/shared/shared.ts'
 
 export interface Attribute {
@@ -72,26 +72,35 @@ const RPC_TYPE_NAMES: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(RPCType).map(([name, number]) => [number, name]),
 )
 
-/** A supplier in an event: the services that were passed on, as JSON. */
+/** A supplier in an event: the services and the history that were passed on, as JSON. */
 export function supplierJson(supplier: Supplier): Json {
   return {
     owner_address: supplier.ownerAddress,
     operator_address: supplier.operatorAddress,
     stake: coinJson(supplier.stake),
-    services: supplier.services.map((config) => ({
-      service_id: config.serviceId,
-      endpoints: config.endpoints.map((endpoint) => ({
-        url: endpoint.url,
-        rpc_type: RPC_TYPE_NAMES[endpoint.rpcType] ?? endpoint.rpcType,
-        configs: [],
-      })),
-      rev_share: config.revShare.map((share) => ({
-        address: share.address,
-        rev_share_percentage: share.revSharePercentage,
-      })),
-    })),
+    services: supplier.services.map(serviceJson),
     unstake_session_end_height: supplier.unstakeSessionEndHeight,
-    service_config_history: [],
+    service_config_history: supplier.serviceConfigHistory.map((update) => ({
+      operator_address: update.operatorAddress,
+      service: update.service === undefined ? null : serviceJson(update.service),
+      activation_height: update.activationHeight,
+      deactivation_height: update.deactivationHeight,
+    })),
+  }
+}
+
+function serviceJson(config: SupplierServiceConfig): Json {
+  return {
+    service_id: config.serviceId,
+    endpoints: config.endpoints.map((endpoint) => ({
+      url: endpoint.url,
+      rpc_type: RPC_TYPE_NAMES[endpoint.rpcType] ?? endpoint.rpcType,
+      configs: [],
+    })),
+    rev_share: config.revShare.map((share) => ({
+      address: share.address,
+      rev_share_percentage: share.revSharePercentage,
+    })),
   }
 }
 

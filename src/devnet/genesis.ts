@@ -12,6 +12,7 @@ import { ensureAccount, MODULES, type Module, moduleAddress } from './bank.ts'
 import { DevnetError } from './errors.ts'
 import { checkParams, type ModuleName } from './params.ts'
 import { type AllParams, balanceOf, type State } from './state.ts'
+import { inStoreOrder } from './suppliers.ts'
 import { VALIDATOR } from './validators.ts'
 
 export interface GenesisAccount {
@@ -212,7 +213,7 @@ function writeSupplier(state: State, supplier: GenesisSupplier): void {
   const stake = supplier.stake ?? upokt(60_000n * POKT)
   const shares = supplier.shares ?? [{ address: owner, percent: 100n }]
   const revShare = shares.map(({ address, percent }) => ({ address, revSharePercentage: percent }))
-  const history = [...services].sort().map((serviceId) => ({
+  const history = services.map((serviceId) => ({
     operatorAddress: operator,
     service: {
       serviceId,
@@ -228,7 +229,7 @@ function writeSupplier(state: State, supplier: GenesisSupplier): void {
     stake: coin(stake),
     services: [],
     unstakeSessionEndHeight: 0n,
-    serviceConfigHistory: history,
+    serviceConfigHistory: inStoreOrder(history),
   })
   bond(state, 'supplier', stake)
 }

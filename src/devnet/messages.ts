@@ -152,7 +152,7 @@ const KINDS: ReadonlyMap<string, Read> = new Map(
     '/pocket.application.MsgUnstakeApplication': reader({
       codec: MsgUnstakeApplication,
       module: 'application',
-      gas: 40_000n,
+      gas: 24_000n,
       signer: (message) => message.address,
       check: (message) => checkAddress('application', message.address),
       run: unstakeApplication,
@@ -160,7 +160,7 @@ const KINDS: ReadonlyMap<string, Read> = new Map(
     '/pocket.application.MsgDelegateToGateway': reader({
       codec: MsgDelegateToGateway,
       module: 'application',
-      gas: 40_000n,
+      gas: 23_250n,
       signer: (message) => message.appAddress,
       check: checkDelegation,
       run: delegate,
@@ -168,7 +168,7 @@ const KINDS: ReadonlyMap<string, Read> = new Map(
     '/pocket.application.MsgUndelegateFromGateway': reader({
       codec: MsgUndelegateFromGateway,
       module: 'application',
-      gas: 40_000n,
+      gas: 23_250n,
       signer: (message) => message.appAddress,
       check: checkDelegation,
       run: undelegate,
@@ -184,7 +184,7 @@ const KINDS: ReadonlyMap<string, Read> = new Map(
     '/pocket.gateway.MsgUnstakeGateway': reader({
       codec: MsgUnstakeGateway,
       module: 'gateway',
-      gas: 40_000n,
+      gas: 8_700n,
       signer: (message) => message.address,
       check: (message) => checkGatewayAddress(message.address),
       run: unstakeGateway,
@@ -192,7 +192,7 @@ const KINDS: ReadonlyMap<string, Read> = new Map(
     '/pocket.service.MsgAddService': reader({
       codec: MsgAddService,
       module: 'service',
-      gas: 50_000n,
+      gas: 16_000n,
       signer: (message) => message.ownerAddress,
       check: checkAddService,
       run: addService,

@@ -107,10 +107,13 @@ function serving(
     throw registered('session', 1104, reason)
   }
   const max = Number(sessionParamsAt(context.state, at).numSuppliersPerSession)
-  const byOperator = new Map(candidates.map((update) => [update.operatorAddress, update]))
-  return selectSuppliers(preimage, [...byOperator.keys()], max).flatMap((operator) => {
+  // As many times as it has a configuration: two, between a change and an unstake of the same session.
+  const left = [...candidates]
+  const operators = candidates.map((update) => update.operatorAddress)
+  return selectSuppliers(preimage, operators, max).flatMap((operator) => {
     const supplier = context.state.suppliers.get(operator)
-    const config = byOperator.get(operator)?.service
+    const index = left.findIndex((update) => update.operatorAddress === operator)
+    const config = left.splice(index, 1)[0]?.service
     return supplier === undefined || config === undefined
       ? []
       : [{ ...supplier, services: [config], serviceConfigHistory: [] }]

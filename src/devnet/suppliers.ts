@@ -17,6 +17,7 @@ import { windowsAround } from './claims.ts'
 import { serviceConfigFault } from './configs.ts'
 import { quoted, registered, status, statusOf } from './errors.ts'
 import { coinText, supplierJson, typedEvent } from './events.ts'
+import { activeServices } from './session.ts'
 import { type Context, isActive, liveGrid, nextSessionStart, paramsOf, sharedAt } from './state.ts'
 import { addressFault, stakeFault } from './validate.ts'
 
@@ -81,7 +82,7 @@ export function stakeSupplier(context: Context, message: MsgStakeSupplier): void
   if (known !== undefined && known.unstakeSessionEndHeight !== 0n)
     events.push(
       typedEvent('pocket.supplier.EventSupplierUnbondingCanceled', {
-        supplier: supplierJson(supplier),
+        supplier: supplierJson({ ...supplier, services: activeServices(known, context.height) }),
         session_end_height: end,
         height: BigInt(context.height),
       }),
@@ -156,13 +157,13 @@ function newHistory(
     activationHeight: next,
     deactivationHeight: 0n,
   }))
-  return sorted([...kept, ...added])
+  return inStoreOrder([...kept, ...added])
 }
 
-/** As the store lists them: by service, then by activation. */
-function sorted(history: ServiceConfigUpdate[]): ServiceConfigUpdate[] {
+/** As the store lists them: by the service's key, which ends with a slash, then by activation. */
+export function inStoreOrder(history: ServiceConfigUpdate[]): ServiceConfigUpdate[] {
   return history.sort((a, b) => {
-    const [one, other] = [a.service?.serviceId ?? '', b.service?.serviceId ?? '']
+    const [one, other] = [`${a.service?.serviceId}/`, `${b.service?.serviceId}/`]
     if (one !== other) return one < other ? -1 : 1
     return Number(a.activationHeight - b.activationHeight)
   })
@@ -219,7 +220,7 @@ export function unbonding(
   heights: { session_end_height: bigint; unbonding_end_height: bigint },
 ) {
   return typedEvent(`pocket.supplier.EventSupplierUnbonding${which}`, {
-    supplier: supplierJson(supplier),
+    supplier: supplierJson({ ...supplier, serviceConfigHistory: [] }),
     reason: `SUPPLIER_UNBONDING_REASON_${reason}`,
     ...heights,
   })

@@ -11,6 +11,15 @@ export interface Call {
   readonly params: Readonly<Record<string, unknown>>
 }
 
+/** Of JSON-RPC, without its envelope. */
+export interface Answer {
+  readonly result?: unknown
+  readonly error?: unknown
+}
+
+/** A node of another character: what it answers to a call, having asked the real one or not. */
+export type Character = (call: Call, ask: (call: Call) => Promise<Answer>) => Promise<Answer>
+
 interface Hold {
   readonly side: 'request' | 'answer'
   readonly match: (call: Call) => boolean
@@ -35,6 +44,7 @@ export class RpcProxy {
   #news: Promise<void> = Promise.resolve()
   #holds: Hold[] = []
   #cut = false
+  #character: Character | undefined
 
   constructor(target: string) {
     this.#target = new URL(target)
@@ -43,6 +53,8 @@ export class RpcProxy {
     })
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket)
+      // Who is killed does not say goodbye.
+      socket.on('error', () => socket.destroy())
       socket.once('close', () => this.#sockets.delete(socket))
     })
     this.#server.on('upgrade', (request, socket, head) =>
@@ -101,6 +113,20 @@ export class RpcProxy {
     }
   }
 
+  /** From now on the node says nothing by itself, but answers. */
+  mute(): void {
+    for (const [node, client] of this.#tunnels) {
+      node.unpipe(client)
+      node.resume()
+    }
+  }
+
+  /** From now on the node answers so, and says nothing by itself. */
+  become(character: Character): void {
+    this.#character = character
+    this.mute()
+  }
+
   async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#cut) return void request.socket.destroy()
     const chunks: Buffer[] = []
@@ -112,14 +138,36 @@ export class RpcProxy {
     if (call.method === 'status') await this.#news
     if (hold?.side === 'request') await this.#wait(hold, call)
     if (this.#cut) return void request.socket.destroy()
+    const { status, bytes } = await this.#answer(request, body, call)
+    if (hold?.side === 'answer') await this.#wait(hold, call)
+    response.writeHead(status, { 'content-type': 'application/json' }).end(bytes)
+  }
+
+  async #answer(
+    request: IncomingMessage,
+    body: Buffer,
+    call: Call,
+  ): Promise<{ status: number; bytes: Buffer }> {
+    if (this.#character === undefined || body.length === 0)
+      return await this.#forward(request, body)
+    const { id } = JSON.parse(body.toString())
+    const answer = await this.#character(call, async (asked) => {
+      const text = JSON.stringify({ jsonrpc: '2.0', id, ...asked })
+      return JSON.parse((await this.#forward(request, Buffer.from(text))).bytes.toString())
+    })
+    return { status: 200, bytes: Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, ...answer })) }
+  }
+
+  async #forward(
+    request: IncomingMessage,
+    body: Buffer,
+  ): Promise<{ status: number; bytes: Buffer }> {
     const answer = await httpRequest(new URL(request.url ?? '/', this.#target), {
       method: request.method === 'GET' ? 'GET' : 'POST',
       headers: { 'content-type': 'application/json' },
       ...(body.length === 0 ? {} : { body }),
     })
-    const bytes = Buffer.from(await answer.body.arrayBuffer())
-    if (hold?.side === 'answer') await this.#wait(hold, call)
-    response.writeHead(answer.statusCode, { 'content-type': 'application/json' }).end(bytes)
+    return { status: answer.statusCode, bytes: Buffer.from(await answer.body.arrayBuffer()) }
   }
 
   #take(call: Call): Hold | undefined {
@@ -135,13 +183,16 @@ export class RpcProxy {
 
   #tunnel(request: IncomingMessage, client: Socket, head: Buffer): void {
     if (this.#cut) return void client.destroy()
+    const isMute = this.#character !== undefined
     const node = connect(Number(this.#target.port), this.#target.hostname, () => {
       const headers = Object.entries(request.headers).map(
         ([name, value]) => `${name}: ${String(value)}`,
       )
       node.write(`GET ${request.url} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`)
       node.write(head)
-      node.pipe(client).pipe(node)
+      client.pipe(node)
+      if (isMute) node.resume()
+      else node.pipe(client)
       this.#tunnels.set(node, client)
     })
     for (const socket of [node, client]) socket.on('error', () => socket.destroy())

@@ -59,8 +59,18 @@ try {
   const signal = new AbortController().signal
   const direct = async (stream: number, turn: number) => {
     const messages = [{ role: 'user' as const, content: `${PROMPT} ${stream} ${turn}` }]
-    const { usage } = await engine.chat(
-      { messages, maxTokens: 64, temperature: 0, stop: [], body: {} },
+    const { usage } = await engine.generate(
+      {
+        kind: 'chat',
+        messages,
+        tools: [],
+        toolChoice: 'none',
+        parallelToolCalls: true,
+        format: { kind: 'text' },
+        maxTokens: 64,
+        temperature: 0,
+        stop: [],
+      },
       { signal },
     )
     return usage.completionTokens

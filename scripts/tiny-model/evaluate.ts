@@ -9,6 +9,8 @@ import { z } from 'zod'
 import { systemClock } from '../../src/base/clock.ts'
 import { loadLibrary } from '../../src/inference/llamacpp/library.ts'
 import { openModel } from '../../src/inference/llamacpp/model.ts'
+import { generateMessage } from '../../src/inference/llamacpp/tasks.ts'
+import type { ChatRequest } from '../../src/inference/request.ts'
 
 const Samples = z.object({
   questions: z.array(z.object({ kind: z.string(), question: z.string(), answer: z.string() })),
@@ -16,7 +18,19 @@ const Samples = z.object({
 })
 
 const SLOTS = 16
-const SAMPLING = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0 }
+const GREEDY = { temperature: 0, topP: 1, topK: 0, minP: 0 }
+
+function ask(content: string): ChatRequest {
+  return {
+    kind: 'chat',
+    messages: [{ role: 'user', content }],
+    tools: [],
+    toolChoice: 'none',
+    parallelToolCalls: true,
+    format: { kind: 'text' },
+    stop: [],
+  }
+}
 
 const [modelPath, samplesPath] = process.argv.slice(2)
 if (modelPath === undefined || samplesPath === undefined) {
@@ -38,7 +52,7 @@ async function tokenized(path: string): Promise<number> {
 
 async function answered(path: string): Promise<void> {
   await using model = await openModel(
-    { library, clock: systemClock },
+    { library, clock: systemClock, random: Math.random },
     {
       modelPath: path,
       contextSize: 256,
@@ -55,12 +69,13 @@ async function answered(path: string): Promise<void> {
   await Promise.all(
     samples.questions.map(async ({ kind, question, answer }) => {
       let text = ''
-      const { completionTokens } = await model.chat(
-        { messages: [{ role: 'user', content: question }], sampling: SAMPLING, stop: [] },
+      const options = { defaults: GREEDY, random: Math.random }
+      const { completionTokens } = await model.generate(
+        generateMessage(0, ask(question), false, options),
         {
           signal: new AbortController().signal,
-          onText: (more) => {
-            text += more
+          onDelta: (more) => {
+            text += more.text ?? ''
           },
         },
       )

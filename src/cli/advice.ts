@@ -9,6 +9,7 @@ import { CRYPTO_ERRORS } from '../crypto/errors.ts'
 import { DEVNET_ERRORS } from '../devnet/errors.ts'
 import { GATEWAY_ERRORS } from '../devnet/gateway.ts'
 import { INFERENCE_ERRORS } from '../inference/errors.ts'
+import { LOCAL_ERRORS } from '../inference/local-access.ts'
 import { KEY_ERRORS } from '../keys/errors.ts'
 import { MINER_ERRORS } from '../miner/errors.ts'
 import { NODE_ERRORS } from '../node/supplier.ts'
@@ -29,6 +30,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   GatewayError: GATEWAY_ERRORS,
   InferenceError: INFERENCE_ERRORS,
   KeyError: KEY_ERRORS,
+  LocalError: LOCAL_ERRORS,
   MinerError: MINER_ERRORS,
   NodeError: NODE_ERRORS,
   OpsError: OPS_ERRORS,

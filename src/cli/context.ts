@@ -14,7 +14,15 @@ import { CliError } from './errors.ts'
 import { askOn } from './terminal.ts'
 
 /** Exit statuses, as `pokt-supplier help` prints them; service managers rely on them. */
-export const EXIT = { ok: 0, failure: 1, config: 2, locked: 3, chain: 4, aborted: 130 } as const
+export const EXIT = {
+  ok: 0,
+  failure: 1,
+  config: 2,
+  locked: 3,
+  chain: 4,
+  unclear: 5,
+  aborted: 130,
+} as const
 
 export const EXIT_HELP = `
 Exit statuses:
@@ -23,6 +31,7 @@ Exit statuses:
   2    wrong arguments, settings, keys or passphrase
   3    another daemon uses the data folder
   4    the chain refused, or no node answers
+  5    an audit cannot tell
   130  interrupted`
 
 export interface Context {

@@ -12,6 +12,9 @@ export const CLI_ERRORS = {
   FOLDER_USED:
     'A devnet starts with a new chain, on which old keys and databases are worth nothing. Remove the folder, or name another with --data.',
   FILE: 'A file that was named cannot be read. Check its path and permissions.',
+  AUDIT_INCONSISTENT:
+    'What answered does not compute as these weights do. Run it again before you act on it.',
+  AUDIT_UNCLEAR: 'Ask more questions, or another server that runs these weights, to compare.',
   NOT_PAID: 'No claim was settled in time. Run it again with --log-level info to see why.',
 } as const
 

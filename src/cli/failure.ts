@@ -52,6 +52,7 @@ function linesOf(error: SupplierError): string[] {
 
 const CLI_STATUS: Readonly<Record<string, number>> = {
   ANSWER: EXIT.config,
+  AUDIT_UNCLEAR: EXIT.unclear,
   FILE: EXIT.config,
   FOLDER_USED: EXIT.config,
   REFUSED: EXIT.chain,

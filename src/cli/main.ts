@@ -6,6 +6,7 @@
  */
 import { Command } from 'commander'
 import { SupplierError } from '../base/errors.ts'
+import { auditCommand } from './audit.ts'
 import { type Context, createContext, EXIT, EXIT_HELP } from './context.ts'
 import { devnetCommand } from './devnet.ts'
 import { engineCommand } from './engine.ts'
@@ -59,6 +60,7 @@ export function program(context: Context): Command {
     keysCommand,
     engineCommand,
     relayCommand,
+    auditCommand,
     devnetCommand,
   ]
   const root = new Command('pokt-supplier')

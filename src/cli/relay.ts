@@ -9,15 +9,17 @@ import type { Clock } from '../base/clock.ts'
 import { readSecretFile } from '../base/files.ts'
 import { silentLog } from '../base/log.ts'
 import { RETRY_DEFAULTS, retry } from '../base/retry.ts'
-import { ms } from '../base/units.ts'
+import { type Ms, ms } from '../base/units.ts'
 import { Query } from '../chain/query.ts'
 import { Rpc } from '../chain/rpc.ts'
 import { GATEWAY_DEFAULTS, Gateway, type GatewayChain, type Relayed } from '../devnet/gateway.ts'
+import { type RelayedStream, relayStream } from '../devnet/gateway-stream.ts'
 import { GatewaySocket, type RelayedMessage } from '../devnet/gateway-ws.ts'
 import { readKeyfile } from '../keys/keyfile.ts'
 import { signerOf } from '../keys/keyring.ts'
 import { parseAddress } from '../protocol/address.ts'
 import { RPCType } from '../protocol/gen/pocket/shared/shared.ts'
+import type { HttpRequest } from '../protocol/http.ts'
 import { type Context, EXIT_HELP } from './context.ts'
 import { CliError } from './errors.ts'
 import { passphraseFor } from './signers.ts'
@@ -34,10 +36,11 @@ interface Options {
   method: string
   bodyFile?: string
   websocket?: boolean
+  stream?: boolean
   json?: boolean
 }
 
-type Sent = Relayed | RelayedMessage
+type Sent = Relayed | RelayedMessage | RelayedStream
 
 export function relayCommand(context: Context): Command {
   return new Command('relay')
@@ -57,6 +60,12 @@ export function relayCommand(context: Context): Command {
         '--websocket',
         'as a message over a WebSocket, which has no path or method',
       ).conflicts(['path', 'method']),
+    )
+    .addOption(
+      new Option(
+        '--stream',
+        'ask for a stream in signed frames, and show its events as they come',
+      ).conflicts(['websocket']),
     )
     .option('--json', 'one JSON object instead of text')
     .addHelpText(
@@ -97,16 +106,31 @@ async function send(context: Context, options: Options): Promise<Sent> {
     )
     if (options.websocket === true)
       return await sendMessage(context, options, { gateway, chain, application, body })
-    const inner = {
+    const inner: HttpRequest = {
       method: options.method,
       url: `http://gateway.local${options.path}`,
       headers: [['Content-Type', 'application/json'] as const],
       body,
     }
+    if (options.stream === true) return await sendStream(context, options, gateway, inner)
     return await gateway.relay(options.service, inner, signal, options.supplier)
   } finally {
     await rpc.close()
   }
+}
+
+async function sendStream(
+  { print, signal }: Context,
+  { service, supplier, json }: Options,
+  gateway: Gateway,
+  inner: HttpRequest,
+): Promise<RelayedStream> {
+  const { url, request } = await gateway.prepare(service, inner, signal, supplier)
+  const decoder = new TextDecoder()
+  const onText = (text: Uint8Array) =>
+    print(decoder.decode(text, { stream: true }).replace(/\n$/, ''))
+  const to = { url, request, method: inner.method }
+  return await relayStream(gateway, to, signal, json === true ? {} : { onText })
 }
 
 async function sendMessage(
@@ -142,13 +166,18 @@ export function gatewayChain(
   }
 }
 
-async function bodyOf({ prompt, bodyFile, method }: Options): Promise<Uint8Array> {
+async function bodyOf({ prompt, bodyFile, method, stream }: Options): Promise<Uint8Array> {
   if (bodyFile !== undefined)
     return await readFile(bodyFile).catch((cause: unknown) => {
       throw new CliError('FILE', `cannot read ${bodyFile}`, { cause })
     })
   if (prompt !== undefined)
-    return utf8(JSON.stringify({ messages: [{ role: 'user', content: prompt }] }))
+    return utf8(
+      JSON.stringify({
+        messages: [{ role: 'user', content: prompt }],
+        ...(stream === true ? { stream } : {}),
+      }),
+    )
   if (method === 'GET') return new Uint8Array(0)
   throw new CliError('USAGE', 'a relay needs --prompt or --body-file')
 }
@@ -181,6 +210,7 @@ function asData(sent: Sent): Record<string, unknown> {
     ...(fault === '' ? {} : { fault }),
     ...(error === undefined ? {} : { relayMinerError: error }),
     ...answerOf(sent),
+    ...('frames' in sent ? { frames: sent.frames, firstFrameMs: rounded(sent.firstFrame) } : {}),
     durationMs: Math.round(duration),
   }
 }
@@ -193,9 +223,16 @@ function asText(sent: Sent): string {
     `signature  ${verified ? 'good' : `not good: ${fault}`}`,
     `took       ${Math.round(duration)} ms`,
   ]
+  const hasFrames = 'frames' in sent && sent.frames > 0
+  if (hasFrames)
+    lines.push(`frames     ${sent.frames}, the first after ${rounded(sent.firstFrame)} ms`)
   if (error !== undefined)
     lines.push(`error      ${error.codespace} ${error.code}: ${error.message}`)
   if (status !== undefined) lines.push(`status     ${status}`)
-  if (body !== undefined) lines.push('', body)
+  if (body !== undefined && !hasFrames) lines.push('', body)
   return lines.join('\n')
+}
+
+function rounded(duration: Ms | undefined): number | undefined {
+  return duration === undefined ? undefined : Math.round(duration)
 }

@@ -15,7 +15,8 @@ import { silentLog } from '../base/log.ts'
 import { ms } from '../base/units.ts'
 import { type HealthCheck, shown } from '../chain/card.ts'
 import type { ServiceInfo } from '../chain/services.ts'
-import type { Config, ServiceConfig } from '../config/schema.ts'
+import type { Config } from '../config/schema.ts'
+import type { ServiceConfig } from '../config/services.ts'
 import type { Inference, InferenceAnswer } from '../inference/inference.ts'
 import { buildInference } from '../node/inference.ts'
 import { OpsError } from '../ops/admin.ts'
@@ -77,7 +78,7 @@ async function checkOne(context: Context, config: Config, plan: Plan): Promise<C
   try {
     const inference = await openEngine(context, config, service, life)
     for (const check of checks) {
-      const fault = await ask(context, config, inference, service, check)
+      const fault = await ask(context, inference, service, check)
       if (fault !== undefined) return { service: service.id, ...fault }
     }
     return { service: service.id, result: 'passed', reason: '' }
@@ -105,7 +106,8 @@ async function openEngine(
     options: { serve: true },
     startedAt: context.clock.monotonic(),
   }
-  const inference = life.own(await buildInference(frame), (part) => part.stop())
+  const { inference } = await buildInference(frame)
+  life.own(inference, (part) => part.stop())
   await inference.start(context.signal)
   return inference
 }
@@ -119,7 +121,6 @@ type Fault = Pick<CheckResult, 'result' | 'reason'>
 /** Undefined: passed. */
 async function ask(
   { clock, signal }: Context,
-  config: Config,
   inference: Inference,
   service: ServiceConfig,
   check: HealthCheck,
@@ -127,7 +128,7 @@ async function ask(
   const request = requestOf(check)
   if (request === undefined)
     return { result: 'skipped', reason: `a check of type ${check.rpcType} cannot be asked here` }
-  const deadline = ms(clock.monotonic() + config.relay.requestTimeout)
+  const deadline = ms(clock.monotonic() + service.deadline)
   const answer = await inference.answer(checkId(service), request, { signal, deadline })
   const { status, body } = answer
   if (status < 200 || status > 299)

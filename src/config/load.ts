@@ -12,6 +12,7 @@ import { parseGasPrice } from '../chain/tx.ts'
 import { npmEnvironment } from '../inference/llamacpp/install.ts'
 import { NETWORKS, UNNAMED } from './networks.ts'
 import { type Config, type ConfigFile, ConfigSchema } from './schema.ts'
+import type { BackendConfig } from './services.ts'
 
 export const CONFIG_ERRORS = {
   CONFIG_MISSING:
@@ -33,6 +34,8 @@ export interface Environment {
   readonly engine: Readonly<Record<string, string>>
   /** What npm may see when it installs an engine: proxies and its settings, but none of our secrets. */
   readonly npm: Readonly<Record<string, string>>
+  /** `OLLAMA_HOST`, where the owner's Ollama listens. */
+  readonly ollama: Readonly<Record<string, string | undefined>>
 }
 
 const ENGINE_VARIABLES = [
@@ -69,6 +72,7 @@ export function readEnvironment(variables: NodeJS.ProcessEnv = process.env): Env
     configPath: variables['POKT_SUPPLIER_CONFIG'],
     engine,
     npm: npmEnvironment(variables),
+    ollama: { OLLAMA_HOST: variables['OLLAMA_HOST'] },
   }
 }
 
@@ -145,6 +149,15 @@ function beyondSchema(config: ConfigFile): string[] {
   if (config.relay.minedRequestMax > config.relay.bodyMax) {
     problems.push('relay.minedRequestMax: must not be larger than relay.bodyMax')
   }
+  for (const { id, backend } of config.services)
+    if (
+      backend.kind === 'upstream' &&
+      (backend.url === undefined) === (backend.servers === undefined)
+    )
+      problems.push(`services: the backend of "${id}" needs \`url\` or \`servers\`, and not both`)
+  const { local } = config
+  if (local !== undefined && local.apiKeyFile === undefined && !isLoopback(local.listen.host))
+    problems.push('local.listen: others could use your models there; add local.apiKeyFile')
   if (!isLoopback(config.admin.listen.host)) {
     problems.push(
       'admin.listen: health and status are for this machine only; write 127.0.0.1 and a port',
@@ -198,18 +211,46 @@ function withPaths(config: Config, folder: string): Config {
       passphraseFile:
         operator.passphraseFile === undefined ? undefined : path(operator.passphraseFile),
     })),
-    services: config.services.map((service) => {
-      const { backend } = service
-      if (backend.kind === 'llamacpp') {
-        return backend.model === TINY_MODEL
-          ? service
-          : { ...service, backend: { ...backend, model: path(backend.model) } }
+    services: config.services.map((service) => ({
+      ...service,
+      ...pathsIn(service, ['tokenizerFolder'], path),
+      backend: backendPaths(service.backend, path),
+    })),
+    ...(config.local === undefined
+      ? {}
+      : { local: { ...config.local, ...pathsIn(config.local, ['apiKeyFile'], path) } }),
+  }
+}
+
+type ToPath = (text: string) => string
+
+/** Those of the named settings that are there, as whole paths. */
+function pathsIn<T extends object, K extends keyof T>(
+  value: T,
+  names: readonly K[],
+  path: ToPath,
+): Pick<T, K> {
+  const found = names.filter((name) => typeof value[name] === 'string')
+  return Object.fromEntries(found.map((name) => [name, path(String(value[name]))])) as Pick<T, K>
+}
+
+function backendPaths(backend: BackendConfig, path: ToPath): BackendConfig {
+  switch (backend.kind) {
+    case 'llamacpp': {
+      const model = backend.model === TINY_MODEL ? TINY_MODEL : path(backend.model)
+      return { ...backend, ...pathsIn(backend, ['chatTemplate'], path), model }
+    }
+    case 'ollama':
+      return backend
+    case 'upstream': {
+      const { servers } = backend
+      const all = servers?.map((one) => ({ ...one, ...pathsIn(one, ['apiKeyFile'], path) }))
+      return {
+        ...backend,
+        ...pathsIn(backend, ['apiKeyFile'], path),
+        ...(all === undefined ? {} : { servers: all }),
       }
-      const { apiKeyFile } = backend
-      return apiKeyFile === undefined
-        ? service
-        : { ...service, backend: { ...backend, apiKeyFile: path(apiKeyFile) } }
-    }),
+    }
   }
 }
 

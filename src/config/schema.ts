@@ -7,80 +7,9 @@
 import { z } from 'zod'
 import { LOG_LEVELS } from '../base/log.ts'
 import type { GasPrice } from '../chain/tx.ts'
-import { validServiceId } from '../protocol/session.ts'
 import { NETWORK_NAMES } from './networks.ts'
+import { local, services } from './services.ts'
 import { address, amount, duration, gasPrice, httpUrl, listen, size } from './values.ts'
-
-const llamacpp = z.strictObject({
-  kind: z.literal('llamacpp'),
-  model: z
-    .string()
-    .min(1)
-    .describe(
-      'A GGUF file; relative paths start at the configuration file. `tiny` is the model that comes along.',
-    ),
-  slots: z.int().min(1).max(64).default(4).describe('Requests that run at the same time.'),
-  contextSize: z
-    .int()
-    .min(64)
-    .max(1_048_576)
-    .default(4096)
-    .describe('Tokens for prompt and answer of one request.'),
-  gpu: z
-    .enum(['auto', 'cuda', 'vulkan', 'metal', 'off'])
-    .default('auto')
-    .describe('The kind of graphics card to use.'),
-  maxThreads: z
-    .int()
-    .min(1)
-    .max(256)
-    .optional()
-    .describe('CPU threads; by default one less than there are cores.'),
-})
-
-const upstream = z.strictObject({
-  kind: z.literal('upstream'),
-  url: httpUrl.describe(
-    'Base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.',
-  ),
-  model: z.string().min(1).describe('The model name that server knows.'),
-  slots: z
-    .int()
-    .min(1)
-    .max(1024)
-    .default(8)
-    .describe('Requests that it is given at the same time.'),
-  contextSize: z
-    .int()
-    .min(64)
-    .max(10_000_000)
-    .default(32_768)
-    .describe('Tokens for prompt and answer of one request there.'),
-  apiKeyFile: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('A file with the bearer token, readable only by you.'),
-})
-
-const service = z.strictObject({
-  id: z
-    .string()
-    .refine(validServiceId, 'a service id has 1 to 42 letters, digits, - or _')
-    .describe('The service that is staked for.'),
-  modelName: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('The model name shown in answers; by default that of the file.'),
-  backend: z.discriminatedUnion('kind', [llamacpp, upstream]).describe('What runs the model.'),
-  queueMax: z
-    .int()
-    .min(0)
-    .max(10_000)
-    .default(32)
-    .describe('Requests that may wait for a slot; more are answered 429.'),
-})
 
 /** What a staked URL is offered for. Gateways skip a supplier without the type they ask for. */
 export const RPC_TYPES = ['json_rpc', 'rest', 'websocket'] as const
@@ -142,9 +71,6 @@ export const ConfigSchema = z.strictObject({
   relay: z
     .strictObject({
       listen: listen.prefault('0.0.0.0:8545').describe('Where gateways reach this supplier.'),
-      requestTimeout: duration('1s')
-        .prefault('60s')
-        .describe("From a request's last byte to its answer."),
       bodyMax: size.prefault('20MiB').describe('Larger requests are refused unread.'),
       minedRequestMax: size
         .prefault('512KiB')
@@ -156,7 +82,8 @@ export const ConfigSchema = z.strictObject({
         .describe('How long running relays may go on at a stop.'),
     })
     .prefault({}),
-  services: z.array(service).min(1).describe('What is served, one entry for each staked service.'),
+  services,
+  local,
   stake: z
     .strictObject({
       amount: amount.optional().describe('The new total stake, such as 60005000000upokt.'),
@@ -203,5 +130,4 @@ export type Config = Omit<ConfigFile, 'chain'> & {
     gasPrice: GasPrice
   }
 }
-export type ServiceConfig = Config['services'][number]
 export type RpcTypeName = (typeof RPC_TYPES)[number]

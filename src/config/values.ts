@@ -33,18 +33,23 @@ function durationOf(text: string): number | undefined {
 }
 
 const SIZE = 'write a size with its unit, such as 512KiB or 20MiB'
-/** One request is held in memory as a whole. */
-const SIZE_MAX = SIZE_UNITS.GiB
 
-export const size = z.string({ error: SIZE }).transform((text, context): number => {
-  const match = /^(\d+)(B|KiB|MiB|GiB)$/.exec(text)
-  const value = Number(match?.[1]) * SIZE_UNITS[match?.[2] as keyof typeof SIZE_UNITS]
-  if (match === null) context.addIssue(`${SIZE}, not "${text}"`)
-  else if (value < SIZE_UNITS.KiB || value > SIZE_MAX)
-    context.addIssue(`write 1KiB to 1GiB, not "${text}"`)
-  else return value
-  return z.NEVER
-})
+const sizeUpTo = (gibibytes: number) =>
+  z.string({ error: SIZE }).transform((text, context): number => {
+    const match = /^(\d+)(B|KiB|MiB|GiB)$/.exec(text)
+    const value = Number(match?.[1]) * SIZE_UNITS[match?.[2] as keyof typeof SIZE_UNITS]
+    if (match === null) context.addIssue(`${SIZE}, not "${text}"`)
+    else if (value < SIZE_UNITS.KiB || value > gibibytes * SIZE_UNITS.GiB)
+      context.addIssue(`write 1KiB to ${gibibytes}GiB, not "${text}"`)
+    else return value
+    return z.NEVER
+  })
+
+/** Of a body: one request is held in memory as a whole. */
+export const size = sizeUpTo(1)
+
+/** Of a graphics card's memory. */
+export const memory = sizeUpTo(1_024)
 
 const LISTEN = 'write an address and a port, such as 0.0.0.0:8545'
 

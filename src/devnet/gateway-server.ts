@@ -1,12 +1,15 @@
 /**
  * The gateway's front: OpenAI-compatible HTTP, each request one relay. Only path, method, content type
- * and body go into the relay, as with the gateways of the network. Tests: test/devnet/gateway.ts.
+ * and body go into the relay, as with the gateways of the network; but what asks for a stream gets one, as
+ * its frames come. Tests: test/devnet/gateway.ts, test/devnet/gateway-stream.ts.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { errorText } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { type Gateway, GatewayError } from './gateway.ts'
+import type { HttpRequest } from '../protocol/http.ts'
+import { type Gateway, GatewayError, type Relayed } from './gateway.ts'
+import { asksForStream, relayStream } from './gateway-stream.ts'
 
 export interface GatewayServerOptions {
   readonly host: string
@@ -68,13 +71,36 @@ export class GatewayServer {
       headers: [['Content-Type', request.headers['content-type'] ?? 'application/json'] as const],
       body,
     }
-    const relayed = await this.#deps.gateway.relay(this.#options.serviceId, inner, gone.signal)
+    const relayed = await this.#relay(inner, response, gone.signal)
+    // A stream that cannot be believed to its end has none.
+    if (response.headersSent) return void (relayed.verified ? response.end() : response.destroy())
     if (relayed.inner === undefined) return answer(response, 502, errorBody(relayed.fault))
     const { status, headers, body: said } = relayed.inner
     for (const [name, ...values] of headers)
       if (PASSED_ON.has(name.toLowerCase())) response.setHeader(name, values)
     response.setHeader('X-Supplier', relayed.supplier)
     answer(response, status, said)
+  }
+
+  /** A stream goes on to the client frame by frame; the head is sent with the first. */
+  async #relay(
+    inner: HttpRequest,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<Relayed> {
+    const { gateway } = this.#deps
+    const { serviceId } = this.#options
+    if (!asksForStream(inner)) return await gateway.relay(serviceId, inner, signal)
+    const { url, request } = await gateway.prepare(serviceId, inner, signal)
+    const to = { url, request, method: inner.method }
+    const onText = (text: Uint8Array) => {
+      if (!response.headersSent) {
+        response.setHeader('X-Supplier', request.meta?.supplierOperatorAddress ?? '')
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+      }
+      response.write(text)
+    }
+    return await relayStream(gateway, to, signal, { onText })
   }
 
   #fail(response: ServerResponse, error: unknown): void {

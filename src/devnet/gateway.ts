@@ -34,6 +34,7 @@ import {
   type SessionHeader,
 } from '../protocol/relay.ts'
 import { sameHeader } from '../protocol/session.ts'
+import { bounded, thenGone } from './gateway-body.ts'
 
 export const GATEWAY_ERRORS = {
   RELAY: 'A relay could not be sent or its answer could not be read.',
@@ -100,20 +101,32 @@ export class Gateway {
     this.#options = options
   }
 
-  /**
-   * One relay to a supplier of the current session: `supplier`, or any.
-   * @throws GatewayError RELAY, or `signal.reason`
-   */
+  /** By the clock that durations are measured with. */
+  now(): Ms {
+    return this.#deps.clock.monotonic()
+  }
+
+  /** One relay to `supplier`, or any, of the current session. @throws GatewayError, `signal.reason` */
   async relay(
     serviceId: string,
     inner: HttpRequest,
     signal: AbortSignal,
     supplier?: string,
   ): Promise<Relayed> {
+    const { url, request } = await this.prepare(serviceId, inner, signal, supplier)
+    return await this.send(url, request, inner.method, signal)
+  }
+
+  /** Signed for a supplier of the current session: `supplier`, or any. @throws GatewayError RELAY */
+  async prepare(
+    serviceId: string,
+    inner: HttpRequest,
+    signal: AbortSignal,
+    supplier?: string,
+  ): Promise<{ url: string; request: RelayRequest }> {
     const session = await this.#deps.chain.session(this.#options.application, serviceId, signal)
-    const chosen = this.choose(session, supplier)
-    const request = await this.sign(session, chosen.operator, inner, signal)
-    return await this.send(chosen.url, request, inner.method, signal)
+    const { operator, url } = this.choose(session, supplier)
+    return { url, request: await this.sign(session, operator, inner, signal) }
   }
 
   /** For one supplier, to be sent once or, by whoever tests it, twice. Bytes are a payload as it is. */
@@ -215,7 +228,8 @@ export class Gateway {
     hangsUp: boolean,
   ): Promise<Uint8Array> {
     const hangUp = new AbortController()
-    const body = hangsUp ? Readable.from(thenAbort(bytes, hangUp)) : bytes
+    const leave = () => hangUp.abort(new GatewayError('RELAY', 'hung up on purpose'))
+    const body = hangsUp ? Readable.from(thenGone(bytes, leave)) : bytes
     const either = AbortSignal.any([signal, hangUp.signal])
     try {
       const { statusCode, body: answer } = await httpRequest(url, {
@@ -230,8 +244,11 @@ export class Gateway {
         headersTimeout: 0,
         bodyTimeout: 0,
       })
-      const taken = await bounded(answer, this.#options.answerBytesMax)
+      const { answerBytesMax } = this.#options
+      const taken = await bounded(answer, answerBytesMax)
       either.throwIfAborted()
+      if (taken === undefined)
+        throw new GatewayError('RELAY', `the answer is larger than ${answerBytesMax} bytes`)
       if (statusCode === 200) return taken
       throw new GatewayError('RELAY', `the supplier answered with status ${statusCode}`)
     } catch (cause) {
@@ -273,12 +290,6 @@ function headerOf(session: Session): SessionHeader {
   throw new GatewayError('RELAY', 'the chain gave a session without a header')
 }
 
-/** The whole request, as its length says; whoever sends it is gone when it is asked for more. */
-async function* thenAbort(bytes: Uint8Array, controller: AbortController) {
-  yield bytes
-  controller.abort(new GatewayError('RELAY', 'hung up on purpose'))
-}
-
 /** @throws GatewayError RELAY instead of what the codec says */
 export function readable<T>(what: string, decode: () => T): T {
   try {
@@ -286,15 +297,4 @@ export function readable<T>(what: string, decode: () => T): T {
   } catch (cause) {
     throw new GatewayError('RELAY', `the supplier's ${what} cannot be read`, { cause })
   }
-}
-
-async function bounded(stream: AsyncIterable<Uint8Array>, max: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of stream) {
-    size += chunk.length
-    if (size > max) throw new GatewayError('RELAY', `the answer is larger than ${max} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks, size)
 }

@@ -6,17 +6,53 @@
  * request reaches an engine but what an operation holds. Tested by test/inference/api.ts.
  */
 import type { HttpRequest } from '../protocol/http.ts'
-import type { ChatRequest } from './backend.ts'
-import { type ChatRules, readChat } from './chat.ts'
 import { badRequest, InferenceError } from './errors.ts'
-import { readObject } from './openai.ts'
+import { readBody } from './json.ts'
+import { type ChatAsked, type ReadRules, readChat } from './read/chat.ts'
+import { type CompletionAsked, readCompletion } from './read/completion.ts'
+import { MISSING } from './read/fields.ts'
+import {
+  type DetokenizeAsked,
+  type EmbeddingAsked,
+  readDetokenize,
+  readEmbedding,
+  readTokenize,
+  type TokenizeAsked,
+} from './read/others.ts'
+import { type ResponseAsked, readResponse } from './read/responses.ts'
+import type { JsonObject } from './request.ts'
 
-export type Operation =
-  | { readonly kind: 'chat'; readonly request: ChatRequest }
+/** What `GET /pokt/...` shows. */
+export const DOCUMENTS = ['manifest', 'tokenizer', 'config'] as const
+
+export interface DocumentAsked {
+  readonly kind: 'document'
+  readonly name: (typeof DOCUMENTS)[number]
+  /** `-hash`: only the sha256 of it. */
+  readonly isHash: boolean
+}
+
+/** What proves one token of an answer that was committed to (commitment.ts). */
+export interface LogprobsAsked {
+  readonly kind: 'logprobs'
+  /** Of the answer. */
+  readonly id: string
+  readonly position: number
+}
+
+export type Asked =
+  | ChatAsked
+  | CompletionAsked
+  | ResponseAsked
+  | EmbeddingAsked
+  | TokenizeAsked
+  | DetokenizeAsked
+  | DocumentAsked
+  | LogprobsAsked
   | { readonly kind: 'models' }
   | { readonly kind: 'model'; readonly id: string }
 
-export interface ApiRules extends ChatRules {
+export interface ApiRules extends ReadRules {
   /** The path of the staked URL, such as `/llm`; `/` or empty for none. */
   readonly basePath: string
   readonly bodyBytesMax: number
@@ -24,65 +60,89 @@ export interface ApiRules extends ChatRules {
 
 const URL_LENGTH_MAX = 2_048
 
+type Reader = (body: JsonObject, rules: ApiRules) => Asked
+
+/** By the end of the path. */
+const READERS: readonly (readonly [path: readonly string[], read: Reader])[] = [
+  [['chat', 'completions'], readChat],
+  [['completions'], readCompletion],
+  [['responses'], readResponse],
+  [['embeddings'], readEmbedding],
+  [['detokenize'], readDetokenize],
+  [['tokenize'], readTokenize],
+]
+
 /** @throws InferenceError BAD_REQUEST, NOT_FOUND, TOO_LARGE */
-export function operationOf(request: HttpRequest, rules: ApiRules): Operation {
+export function askedOf(request: HttpRequest, rules: ApiRules): Asked {
   if (request.body.length > rules.bodyBytesMax)
     throw new InferenceError(
       'TOO_LARGE',
       `The body has ${request.body.length} bytes; at most ${rules.bodyBytesMax} are taken.`,
     )
-  const target = targetOf(pathOf(request.url, rules.basePath))
-  const method = target.kind === 'model' || target.kind === 'models' ? 'GET' : 'POST'
-  if (request.method.toUpperCase() !== method) {
-    if (target.kind === 'bare') throw unknownUrl()
-    throw new InferenceError('NOT_FOUND', `This path takes ${method} only.`, {
-      data: { status: 405, reason: 'method_not_allowed' },
-    })
+  const path = pathOf(request.url, rules.basePath)
+  const method = request.method.toUpperCase()
+  const shown = shownAt(path) ?? openingAt(path, request.url)
+  if (shown !== undefined) {
+    if (method !== 'GET') throw wrongMethod('GET')
+    return shown
   }
-  switch (target.kind) {
-    case 'model':
-    case 'models':
-      return target
-    case 'chat':
-      return { kind: 'chat', request: readChat(readObject(request.body), rules) }
-    case 'bare':
-      return byBody(request.body, rules)
+  const isBare = path.length === 0 || (path.length === 1 && path[0] === 'v1')
+  const reader = isBare
+    ? byBody
+    : READERS.find(([end]) =>
+        end.every((part, at) => path[path.length - end.length + at] === part),
+      )?.[1]
+  if (reader === undefined) throw unknownUrl()
+  if (method !== 'POST') throw isBare ? unknownUrl() : wrongMethod('POST')
+  return reader(readBody(request.body), rules)
+}
+
+function shownAt(path: readonly string[]): Asked | undefined {
+  if (path.at(-2) === 'pokt') {
+    const [, name = '', hash] = /^(.*?)(-hash)?$/.exec(path.at(-1) ?? '') ?? []
+    const known = DOCUMENTS.find((document) => document === name)
+    if (known !== undefined) return { kind: 'document', name: known, isHash: hash !== undefined }
   }
+  if (path.at(-1) === 'models') return { kind: 'models' }
+  const models = path.indexOf('models')
+  // A model's name may hold slashes itself.
+  return models === -1 ? undefined : { kind: 'model', id: path.slice(models + 1).join('/') }
+}
+
+/** `/pokt/logprobs/ID?position=N`; gateways that drop the query can write `/pokt/logprobs/ID/N`. */
+function openingAt(path: readonly string[], url: string): Asked | undefined {
+  const at = path.lastIndexOf('logprobs')
+  if (at < 1 || path[at - 1] !== 'pokt') return undefined
+  const [id, inPath, more] = path.slice(at + 1)
+  if (id === undefined || more !== undefined) return undefined
+  const query = new URLSearchParams(/\?([^#]*)/.exec(url)?.[1])
+  const text = inPath ?? query.get('position') ?? ''
+  if (!/^\d{1,9}$/.test(text)) throw badRequest('position', "'position' must be a number from 0.")
+  return { kind: 'logprobs', id, position: Number(text) }
 }
 
 function unknownUrl(): InferenceError {
   return new InferenceError('NOT_FOUND', 'There is no such path here.')
 }
 
-type Target =
-  | { kind: 'chat' }
-  | { kind: 'bare' }
-  | { kind: 'models' }
-  | { kind: 'model'; id: string }
-
-function targetOf(path: readonly string[]): Target {
-  if (path.length === 0 || (path.length === 1 && path[0] === 'v1')) return { kind: 'bare' }
-  if (path.at(-2) === 'chat' && path.at(-1) === 'completions') return { kind: 'chat' }
-  if (path.at(-1) === 'models') return { kind: 'models' }
-  const models = path.indexOf('models')
-  // A model's name may hold slashes itself.
-  if (models !== -1) return { kind: 'model', id: path.slice(models + 1).join('/') }
-  throw unknownUrl()
+function wrongMethod(right: string): InferenceError {
+  return new InferenceError('NOT_FOUND', `This path takes ${right} only.`, {
+    data: { status: 405, reason: 'method_not_allowed' },
+  })
 }
 
+/** Fields by which a body with `input` asks for a response rather than for an embedding. */
+const OF_RESPONSES = ['instructions', 'max_output_tokens', 'text', 'reasoning', 'tools', 'store']
+
 /** The operation that a body sent to the bare URL means. */
-function byBody(bytes: Uint8Array, rules: ApiRules): Operation {
-  const body = readObject(bytes)
-  if (Object.hasOwn(body, 'messages')) return { kind: 'chat', request: readChat(body, rules) }
-  for (const param of ['prompt', 'input']) {
-    if (Object.hasOwn(body, param))
-      throw badRequest(
-        param,
-        `Requests with '${param}' are not served yet; send 'messages'.`,
-        'unsupported_parameter',
-      )
-  }
-  throw badRequest('messages', "'messages' is missing.", 'missing_required_parameter')
+function byBody(body: JsonObject, rules: ApiRules): Asked {
+  const has = (param: string) => Object.hasOwn(body, param)
+  if (has('messages')) return readChat(body, rules)
+  if (has('prompt')) return readCompletion(body, rules)
+  if (has('input'))
+    return OF_RESPONSES.some(has) ? readResponse(body, rules) : readEmbedding(body, rules)
+  if (has('tokens')) return readDetokenize(body, rules)
+  throw badRequest('messages', "'messages' is missing.", MISSING)
 }
 
 /**
@@ -115,5 +175,5 @@ function decoded(segment: string): string {
 }
 
 function badPath(): InferenceError {
-  return badRequest(undefined, 'The path of the request is malformed.', 'invalid_url')
+  return badRequest('url', 'The path of the request is malformed.', 'invalid_url')
 }

@@ -1,54 +1,23 @@
 /**
- * What an engine is to the rest of the supplier: something that takes a chat and gives text.
+ * What an engine is to the rest of the supplier: something that answers requests with tokens.
  *
- * Implementations: llamacpp/host.ts (the built-in engine, in a child process), upstream.ts (any
- * server that speaks the OpenAI API). Failures are `InferenceError` (errors.ts). Every
- * implementation passes the same contract suite, test/contract/backend.ts.
+ * Implementations: llamacpp/host.ts (the built-in engine, in a child process), ollama/backend.ts (an
+ * Ollama server), upstream/backend.ts (any servers that speak the OpenAI API). Failures are
+ * `InferenceError` (errors.ts). Every implementation passes the same contract suite,
+ * test/contract/backend.ts.
  */
-
-/** One turn of a conversation. `content` is plain text: markers of a chat template in it mean nothing. */
-export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant'
-  readonly content: string
-}
-
-/** A checked chat request; what is absent is the model's own default. */
-export interface ChatRequest {
-  /** At least one; in the order of the conversation. */
-  readonly messages: readonly ChatMessage[]
-  /** At most so many tokens are generated; absent: what the context still holds. */
-  readonly maxTokens?: number
-  /** 0 is greedy. */
-  readonly temperature?: number
-  readonly topP?: number
-  /** The same request with the same seed gives the same text on the same engine. */
-  readonly seed?: number
-  /** The text ends before the first of these; empty = none. */
-  readonly stop: readonly string[]
-  /** The whole body as the caller sent it, for engines that speak OpenAI themselves. */
-  readonly body: Readonly<Record<string, unknown>>
-}
-
-/** Exact token counts; `completionTokens` includes the token that ended the answer, if one did. */
-export interface Usage {
-  readonly promptTokens: number
-  readonly completionTokens: number
-}
-
-export interface Completion {
-  /** Everything that `onText` got, joined. */
-  readonly text: string
-  /** `length`: maxTokens or the end of the context was reached first. */
-  readonly finishReason: 'stop' | 'length'
-  readonly usage: Usage
-  /** What ran, in short: changes when the weights, the engine or its settings change. */
-  readonly fingerprint: string
-  /** An upstream's own answer, passed on as it is. */
-  readonly raw?: Readonly<Record<string, unknown>>
-}
+import type {
+  ChatMessage,
+  Delta,
+  EmbeddingRequest,
+  Embeddings,
+  Features,
+  Generation,
+  GenerationRequest,
+} from './request.ts'
 
 export interface BackendInfo {
-  readonly kind: 'llamacpp' | 'upstream' | 'echo'
+  readonly kind: 'llamacpp' | 'ollama' | 'upstream' | 'echo'
   readonly model: string
   /** Tokens of prompt and answer together that one request may use. */
   readonly contextSize: number
@@ -56,6 +25,34 @@ export interface BackendInfo {
   readonly slots: number
   /** Where it computes, in words: `cpu`, or the names of the graphics cards. */
   readonly device: string
+  readonly features: Features
+  /** What runs, in short: changes when the weights, the engine or its settings change. */
+  readonly fingerprint: string
+  readonly facts: ModelFacts
+}
+
+/** What is known of the model because it was read here; what only a server says is not in here. */
+export interface ModelFacts {
+  /** Of the weights, in hex. */
+  readonly sha256?: string
+  readonly format?: 'gguf'
+  readonly quantisation?: string
+  readonly tokenizerSha256?: string
+  readonly templateSha256?: string
+  /** Versions of the engine. */
+  readonly build?: string
+  /** A greedy answer is the same alone, under load and with a cached prompt. */
+  readonly repeatable?: boolean
+  /** How the next token is picked where a request says nothing. */
+  readonly sampling?: SamplingFacts
+}
+
+export interface SamplingFacts {
+  /** 0 is greedy. */
+  readonly temperature: number
+  readonly topP: number
+  readonly topK: number
+  readonly minP: number
 }
 
 export interface BackendStats {
@@ -66,6 +63,12 @@ export interface BackendStats {
   readonly state: 'starting' | 'ready' | 'restarting' | 'stopped'
   /** Tokens generated a second, all slots together, lately; 0 before the first answer. */
   readonly tokensPerSecond: number
+  /** Present while it runs worse than it was asked to; in words for the owner. */
+  readonly degraded?: string
+}
+
+export interface RunOptions {
+  readonly signal: AbortSignal
 }
 
 export interface InferenceBackend {
@@ -79,16 +82,32 @@ export interface InferenceBackend {
   stats(): BackendStats
 
   /**
-   * Answers one chat. `onText` gets the text as it comes, in pieces that are whole characters and never
-   * part of a stop string; it is called before the promise resolves and never after.
+   * Answers one request. `onDelta` gets the answer as it comes; it is called before the promise resolves
+   * and never after. What the backend has no feature for was refused before.
    *
    * Throws InferenceError BUSY (queue full), CONTEXT_LENGTH, BAD_REQUEST, ENGINE_FAILED, ENGINE_TIMEOUT,
    * STOPPED; after an abort, the signal's reason.
    */
-  chat(
-    request: ChatRequest,
-    options: { signal: AbortSignal; onText?: (text: string) => void },
-  ): Promise<Completion>
+  generate(
+    request: GenerationRequest,
+    options: RunOptions & { readonly onDelta?: (delta: Delta) => void },
+  ): Promise<Generation>
+
+  /** With `features.embeddings`. Throws as `generate`. */
+  embed(request: EmbeddingRequest, options: RunOptions): Promise<Embeddings>
+
+  /**
+   * With `features.tokenize`: token ids of a text, or of a conversation as the model's template writes it.
+   * @param addSpecial of a text: begin with the model's own first token, if it has one
+   */
+  tokenize(
+    of: string | readonly ChatMessage[],
+    addSpecial: boolean,
+    options: RunOptions,
+  ): Promise<readonly number[]>
+
+  /** With `features.tokenize`. @throws InferenceError BAD_REQUEST: no such token */
+  detokenize(tokens: readonly number[], options: RunOptions): Promise<string>
 
   /** Ends running requests with STOPPED and gives memory and processes back. May be called twice. */
   stop(): Promise<void>

@@ -52,3 +52,9 @@ export function engineFailed(message: string, cause?: unknown): InferenceError {
     ...(detail === undefined ? {} : { data: { detail } }),
   })
 }
+
+/** What is not one of ours is a fault of the engine. */
+export function inferenceError(error: unknown): InferenceError {
+  if (error instanceof InferenceError) return error
+  return new InferenceError('ENGINE_FAILED', 'the engine failed', { cause: error })
+}

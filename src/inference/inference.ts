@@ -7,21 +7,26 @@
  * neither do texts of errors that could quote one. Tested by test/inference/inference.ts and
  * test/inference/fuzz.ts.
  */
-import { hex } from '../base/bytes.ts'
+import { hex, sha256, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Ms } from '../base/units.ts'
 import type { HttpRequest } from '../protocol/http.ts'
-import { type ApiRules, type Operation, operationOf } from './api.ts'
-import type { ChatRequest, InferenceBackend, Usage } from './backend.ts'
-import { InferenceError } from './errors.ts'
-import { manifest } from './manifest.ts'
-import { completionBody, errorReply, modelBody, modelListBody } from './openai.ts'
+import { type Answered, answerOf } from './answers.ts'
+import { type ApiRules, type Asked, askedOf } from './api.ts'
+import type { InferenceBackend } from './backend.ts'
+import { Coalescer } from './coalesce.ts'
+import type { Openings } from './commitment.ts'
+import { InferenceError, inferenceError } from './errors.ts'
 import { type BackendReport, Pool, type PoolOptions } from './pool.ts'
+import type { JsonObject, Usage } from './request.ts'
+import { ServiceCounts, type ServiceStats } from './stats.ts'
+import { errorBody, errorStatus } from './write/error.ts'
 
 export interface InferenceAnswer {
   readonly status: number
   readonly contentType: string
+  /** Of a stream: all of its events. */
   readonly body: Uint8Array
   readonly retryAfterSeconds?: number
   readonly usage?: Usage
@@ -36,7 +41,15 @@ export interface InferenceService {
   readonly backend: InferenceBackend
   /** The model's name in public; absent: as the backend calls it. */
   readonly model?: string
-  readonly rules?: Partial<Omit<ApiRules, 'model'>>
+  readonly rules?: Partial<Omit<ApiRules, 'model' | 'canStream'>>
+  /** Which requests in flight share one computation; by default those whose answer is a function of them. */
+  readonly coalesce?: 'exact' | 'always' | 'off'
+  /** Whether answers say what ran; by default they do. */
+  readonly showManifest?: boolean
+  /** Files of the tokenizer, by stem. */
+  readonly tokenizer?: JsonObject
+  /** Commits answers to their log-probabilities; absent: they are not. */
+  readonly openings?: Openings
 }
 
 /** 512 KiB: the chain publishes sampled requests, and larger ones would make a proof too large. */
@@ -44,23 +57,14 @@ export const RULES_DEFAULTS = {
   basePath: '',
   bodyBytesMax: 512 * 1024,
   strictModel: false,
-  streamAsWhole: false,
-} satisfies Omit<ApiRules, 'model'>
+  choicesMax: 32,
+} satisfies Omit<ApiRules, 'model' | 'canStream'>
 
 export interface InferenceDeps {
   readonly clock: Clock
   readonly log: Log
   readonly randomBytes: (length: number) => Uint8Array
   readonly services: readonly InferenceService[]
-}
-
-/** What one service did since the start. */
-export interface ServiceStats {
-  readonly answered: number
-  readonly refused: number
-  readonly failed: number
-  readonly promptTokens: number
-  readonly completionTokens: number
 }
 
 export interface InferenceStats {
@@ -72,6 +76,12 @@ export interface AnswerOptions {
   readonly signal: AbortSignal
   /** A value of `clock.monotonic()`. */
   readonly deadline: Ms
+  /** Who asks, such as an application's address; slots are shared fairly between these. */
+  readonly party?: string
+  /** Where equal requests are the same one: a session and its application; absent: nowhere. */
+  readonly scope?: string
+  /** Gets a stream's events as they come; absent: `stream: true` is refused by name. */
+  readonly onEvents?: (events: string) => void
 }
 
 export class Inference implements AsyncDisposable {
@@ -79,8 +89,11 @@ export class Inference implements AsyncDisposable {
   readonly #log: Log
   readonly #randomBytes: (length: number) => Uint8Array
   readonly #services: ReadonlyMap<string, InferenceService>
-  readonly #stats = new Map<string, ServiceStats>()
+  readonly #counts: ServiceCounts
   readonly #pool: Pool
+  /** By service. */
+  readonly #hashes: ReadonlyMap<string, Map<number, string>>
+  readonly #flights = new Coalescer<Answered>()
   #startedAt = 0
 
   constructor(deps: InferenceDeps, options: Partial<PoolOptions> = {}) {
@@ -88,6 +101,8 @@ export class Inference implements AsyncDisposable {
     this.#log = deps.log.child({ component: 'inference' })
     this.#randomBytes = deps.randomBytes
     this.#services = new Map(deps.services.map((service) => [service.serviceId, service]))
+    this.#hashes = new Map([...this.#services.keys()].map((id) => [id, new Map()]))
+    this.#counts = new ServiceCounts([...this.#services.keys()])
     this.#pool = new Pool({ ...deps, log: this.#log }, options)
   }
 
@@ -110,12 +125,13 @@ export class Inference implements AsyncDisposable {
     const startedAt = this.#clock.monotonic()
     let answer: InferenceAnswer
     try {
-      answer = await this.#perform(serviceId, request, options)
+      const { brokenBy, ...answered } = await this.#perform(serviceId, request, options)
+      answer = { status: 200, ...answered, ...(brokenBy === undefined ? {} : faultOf(brokenBy)) }
     } catch (error) {
       if (options.signal.aborted) throw options.signal.reason
       answer = this.#failure(serviceId, error)
     }
-    this.#count(serviceId, answer)
+    this.#counts.note(serviceId, answer)
     const { status, usage } = answer
     const durationMs = Math.round(this.#clock.monotonic() - startedAt)
     const { promptTokens: tokensIn, completionTokens: tokensOut } = usage ?? {}
@@ -133,11 +149,7 @@ export class Inference implements AsyncDisposable {
   }
 
   stats(): InferenceStats {
-    const services = [...this.#services.keys()].map((id) => [id, this.#stats.get(id) ?? NOTHING])
-    return {
-      services: Object.fromEntries(services) as Record<string, ServiceStats>,
-      backends: this.#pool.reports(),
-    }
+    return { services: this.#counts.all(), backends: this.#pool.reports() }
   }
 
   /** Idempotent. Requests that run are answered as refused. */
@@ -153,80 +165,59 @@ export class Inference implements AsyncDisposable {
     serviceId: string,
     request: HttpRequest,
     options: AnswerOptions,
-  ): Promise<InferenceAnswer> {
-    const { contextSize, model: engineModel } = this.#pool.backend(serviceId).info()
+  ): Promise<Answered> {
+    const backend = this.#pool.backend(serviceId)
     const service = this.#services.get(serviceId)
-    const model = service?.model ?? engineModel
-    const operation = operationOf(request, { ...RULES_DEFAULTS, ...service?.rules, model })
-    if (operation.kind === 'chat')
-      return await this.#chat(serviceId, model, request, operation.request, options)
-    return json(modelsBody(operation, { id: model, created: this.#startedAt, contextSize }))
-  }
-
-  async #chat(
-    serviceId: string,
-    model: string,
-    request: HttpRequest,
-    chat: ChatRequest,
-    options: AnswerOptions,
-  ): Promise<InferenceAnswer> {
-    const completion = await this.#pool.run(serviceId, chat, options)
-    const info = this.#pool.backend(serviceId).info()
-    const body = completionBody(completion, {
-      id: `chatcmpl-${hex(this.#randomBytes(12))}`,
-      created: this.#seconds(),
-      model,
-      manifest: manifest({ model, info, request: chat, completion, requestBody: request.body }),
-    })
-    return { ...json(body), usage: completion.usage }
+    const model = service?.model ?? backend.info().model
+    const canStream = options.onEvents !== undefined
+    const rules = { ...RULES_DEFAULTS, ...service?.rules, model, canStream }
+    const asked = askedOf(request, rules)
+    const { scope, deadline, party } = options
+    const run = (member: Pick<AnswerOptions, 'signal' | 'onEvents'>) => {
+      const serve = { deadline, ...(party === undefined ? {} : { party }) }
+      const work = answerOf(asked, {
+        model,
+        ...(rules.answerTokensMax === undefined ? {} : { answerTokensMax: rules.answerTokensMax }),
+        showManifest: service?.showManifest ?? true,
+        ...(service?.tokenizer === undefined ? {} : { tokenizer: service.tokenizer }),
+        hashes: this.#hashes.get(serviceId) ?? new Map(),
+        ...(service?.openings === undefined ? {} : { openings: service.openings }),
+        backend,
+        requestBody: request.body,
+        now: this.#seconds(),
+        startedAt: this.#startedAt,
+        signal: member.signal,
+        ...(member.onEvents === undefined ? {} : { onEvents: member.onEvents }),
+        generate: (one, more) => this.#pool.generate(serviceId, one, { ...serve, ...more }),
+        embed: (one) => this.#pool.embed(serviceId, one, { ...serve, signal: member.signal }),
+        randomBytes: this.#randomBytes,
+      })
+      return work.catch((error: unknown) => {
+        throw named(error, asked)
+      })
+    }
+    if (scope === undefined || !canShare(asked, service?.coalesce ?? 'exact')) return run(options)
+    const key = hex(sha256(utf8(`${serviceId}\n${scope}\n${request.method} ${request.url}\n`)))
+    return await this.#flights.join(`${key}${hex(sha256(request.body))}`, options, run)
   }
 
   #failure(serviceId: string, error: unknown): InferenceAnswer {
-    const known =
-      error instanceof InferenceError
-        ? error
-        : new InferenceError('ENGINE_FAILED', 'the engine failed', { cause: error })
-    const { status, body } = errorReply(known)
-    const answer = { ...json(body), status }
-    switch (known.code) {
-      case 'BAD_REQUEST':
-      case 'CONTEXT_LENGTH':
-      case 'NOT_FOUND':
-        return answer
-      case 'TOO_LARGE':
-        return { ...answer, refused: true }
-      case 'BUSY':
-      case 'YIELDING':
-      case 'STOPPED': {
-        const seconds = known.data['retryAfterSeconds']
-        return {
-          ...answer,
-          refused: true,
-          retryAfterSeconds: typeof seconds === 'number' ? seconds : 1,
-        }
-      }
-      case 'ENGINE_TIMEOUT':
-        this.#log.warn({ service: serviceId, code: known.code }, 'engine too slow')
-        return { ...answer, failed: 'timeout' }
-      case 'ENGINE_FAILED':
-      case 'ENGINE_MISSING':
-      case 'MODEL_LOAD':
-        this.#log.warn({ service: serviceId, ...traceOf(error) }, 'engine failed')
-        return { ...answer, failed: 'engine' }
+    const known = inferenceError(error)
+    const answer = {
+      status: errorStatus(known),
+      contentType: 'application/json',
+      body: errorBody(known),
     }
-  }
-
-  #count(serviceId: string, { usage, refused, failed }: InferenceAnswer): void {
-    if (!this.#services.has(serviceId)) return
-    const before = this.#stats.get(serviceId) ?? NOTHING
-    const isAnswered = refused !== true && failed === undefined
-    this.#stats.set(serviceId, {
-      answered: before.answered + (isAnswered ? 1 : 0),
-      refused: before.refused + (refused === true ? 1 : 0),
-      failed: before.failed + (failed === undefined ? 0 : 1),
-      promptTokens: before.promptTokens + (usage?.promptTokens ?? 0),
-      completionTokens: before.completionTokens + (usage?.completionTokens ?? 0),
-    })
+    const fault = faultOf(known)
+    if (fault.failed !== undefined)
+      this.#log.warn({ service: serviceId, ...traceOf(error) }, 'inference failed')
+    const { retryAfterSeconds } = known.data
+    const isQuota = answer.status === 429
+    return {
+      ...answer,
+      ...fault,
+      ...(isQuota ? { retryAfterSeconds: Number(retryAfterSeconds ?? 1) } : {}),
+    }
   }
 
   #seconds(): number {
@@ -234,27 +225,42 @@ export class Inference implements AsyncDisposable {
   }
 }
 
-const NOTHING: ServiceStats = Object.freeze({
-  answered: 0,
-  refused: 0,
-  failed: 0,
-  promptTokens: 0,
-  completionTokens: 0,
-})
-
-function json(body: Uint8Array): InferenceAnswer {
-  return { status: 200, contentType: 'application/json', body }
+/** Of a prompt that is too long: engines know messages and prompts, callers the field that they filled. */
+function named(error: unknown, { kind }: Asked): unknown {
+  if (!(error instanceof InferenceError) || error.code !== 'CONTEXT_LENGTH') return error
+  const param = FIELDS[kind] ?? error.data['param']
+  const data = { ...error.data, ...(param === undefined ? {} : { param }) }
+  return new InferenceError(error.code, error.message, { cause: error, data })
 }
 
-function modelsBody(
-  operation: Exclude<Operation, { kind: 'chat' }>,
-  model: Parameters<typeof modelBody>[0],
-): Uint8Array {
-  if (operation.kind === 'models') return modelListBody([model])
-  if (operation.id === model.id) return modelBody(model)
-  throw new InferenceError('NOT_FOUND', `The model here is '${model.id}'.`, {
-    data: { param: 'model', reason: 'model_not_found' },
-  })
+const FIELDS: Partial<Record<Asked['kind'], string>> = {
+  chat: 'messages',
+  completion: 'prompt',
+  response: 'input',
+  embedding: 'input',
+}
+
+/** Whether an answer counts, by what went wrong. */
+function faultOf(error: unknown): Pick<InferenceAnswer, 'refused' | 'failed'> {
+  const status = errorStatus(inferenceError(error))
+  if (status === 429 || status === 413) return { refused: true }
+  if (status === 504) return { failed: 'timeout' }
+  return status >= 500 ? { failed: 'engine' } : {}
+}
+
+/** Whether equal requests have equal answers, or are taken to. */
+function canShare(asked: Asked, coalesce: NonNullable<InferenceService['coalesce']>): boolean {
+  if (coalesce === 'off') return false
+  if (asked.kind === 'embedding') return true
+  const requests =
+    asked.kind === 'completion'
+      ? asked.requests
+      : asked.kind === 'chat' || asked.kind === 'response'
+        ? [asked.request]
+        : []
+  if (requests.length === 0) return false
+  const isFixed = requests.every(({ temperature, seed }) => temperature === 0 || seed !== undefined)
+  return isFixed || coalesce === 'always'
 }
 
 /** What may be logged of a failure: its kind and where it arose, without any message. */

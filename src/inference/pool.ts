@@ -9,15 +9,17 @@ import type { Clock } from '../base/clock.ts'
 import { assert } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { ms } from '../base/units.ts'
-import type {
-  BackendInfo,
-  BackendStats,
-  ChatRequest,
-  Completion,
-  InferenceBackend,
-} from './backend.ts'
+import type { BackendInfo, BackendStats, InferenceBackend } from './backend.ts'
 import { InferenceError } from './errors.ts'
-import { type ServeOptions, Slots } from './slots.ts'
+import type { ServeOptions } from './job.ts'
+import type {
+  Delta,
+  EmbeddingRequest,
+  Embeddings,
+  Generation,
+  GenerationRequest,
+} from './request.ts'
+import { Slots } from './slots.ts'
 
 export interface PoolService {
   readonly serviceId: string
@@ -41,6 +43,8 @@ export interface BackendReport {
   readonly active: number
   readonly queued: number
   readonly tokensPerSecond: number
+  /** Present while it runs worse than it was asked to; in words for the owner. */
+  readonly degraded?: string
   /** How long a request that came now would take, in milliseconds, waiting included. */
   readonly predictedMs: number
 }
@@ -84,14 +88,52 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * One chat on the backend of the service.
+   * One choice on the backend of the service, in one of its slots.
    * @throws InferenceError: BUSY, YIELDING, STOPPED are refusals; ENGINE_TIMEOUT at the deadline; what
    *   the backend throws. After an abort `signal.reason`.
    */
-  async run(serviceId: string, request: ChatRequest, options: ServeOptions): Promise<Completion> {
-    const slots = this.#slots.get(this.backend(serviceId))
-    assert(slots !== undefined, 'every backend has slots')
-    return await slots.serve(request, options)
+  async generate(
+    serviceId: string,
+    request: GenerationRequest,
+    { onDelta, ...options }: ServeOptions & { readonly onDelta?: (delta: Delta) => void },
+  ): Promise<Generation> {
+    const backend = this.backend(serviceId)
+    const { maxTokens } = request
+    return await this.#slotsOf(backend).serve(
+      {
+        work: {
+          promptTokens: promptEstimate(request),
+          ...(maxTokens === undefined ? {} : { completionTokens: maxTokens }),
+        },
+        run: ({ signal, tokensMax, onPiece }) =>
+          backend.generate(limited(request, tokensMax), {
+            signal,
+            onDelta: (delta) => {
+              onPiece()
+              onDelta?.(delta)
+            },
+          }),
+        usageOf: ({ usage }) => usage,
+      },
+      options,
+    )
+  }
+
+  /** Vectors for all inputs, in one slot. Throws as `generate`. */
+  async embed(
+    serviceId: string,
+    request: EmbeddingRequest,
+    options: ServeOptions,
+  ): Promise<Embeddings> {
+    const backend = this.backend(serviceId)
+    return await this.#slotsOf(backend).serve(
+      {
+        work: { promptTokens: sum(request.inputs.map(lengthOf)), completionTokens: 0 },
+        run: ({ signal }) => backend.embed(request, { signal }),
+        usageOf: ({ promptTokens }) => ({ promptTokens, completionTokens: 0 }),
+      },
+      options,
+    )
   }
 
   /** @throws InferenceError STOPPED: no such service here */
@@ -118,7 +160,7 @@ export class Pool implements AsyncDisposable {
 
   reports(): BackendReport[] {
     return [...this.#slots].map(([backend, slots]) => {
-      const { state, tokensPerSecond } = backend.stats()
+      const { state, tokensPerSecond, degraded } = backend.stats()
       return {
         services: [...this.#services].filter(([, b]) => b === backend).map(([id]) => id),
         info: backend.info(),
@@ -126,6 +168,7 @@ export class Pool implements AsyncDisposable {
         active: slots.active,
         queued: slots.queued,
         tokensPerSecond,
+        ...(degraded === undefined ? {} : { degraded }),
         predictedMs: ms(Math.max(0, slots.predictedFinish() - this.#clock.monotonic())),
       }
     })
@@ -135,6 +178,12 @@ export class Pool implements AsyncDisposable {
   stop(): Promise<void> {
     this.#stopped ??= this.#stop()
     return this.#stopped
+  }
+
+  #slotsOf(backend: InferenceBackend): Slots {
+    const slots = this.#slots.get(backend)
+    assert(slots !== undefined, 'every backend has slots')
+    return slots
   }
 
   async #stop(): Promise<void> {
@@ -148,4 +197,27 @@ export class Pool implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }
+}
+
+/** Letters of one token in most languages: an estimate serves admission well enough. */
+const LETTERS_PER_TOKEN = 4
+
+function lengthOf(input: string | readonly number[]): number {
+  return typeof input === 'string' ? Math.ceil(input.length / LETTERS_PER_TOKEN) : input.length
+}
+
+function promptEstimate(request: GenerationRequest): number {
+  if (request.kind === 'completion') return lengthOf(request.prompt)
+  return sum(request.messages.map(({ content }) => lengthOf(content)))
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}
+
+/** With no more tokens than fit into the time that is left. */
+function limited(request: GenerationRequest, tokensMax: number | undefined): GenerationRequest {
+  if (tokensMax === undefined || tokensMax >= (request.maxTokens ?? Number.POSITIVE_INFINITY))
+    return request
+  return { ...request, maxTokens: tokensMax }
 }

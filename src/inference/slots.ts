@@ -4,16 +4,19 @@
  * A request that finds a slot free is served at once, whatever the averages say: otherwise one slow
  * answer could close a service for good. A request that would have to wait is refused at once when
  * the queue is full or when it is predicted to end after its deadline: a quick no costs a gateway
- * nothing, a late answer is not paid. While `pause()` holds, everything new is refused. Deadlines are
+ * nothing, a late answer is not paid. What may take longer than it has is given fewer tokens. Slots go to
+ * the party that has the fewest, and a full queue makes room for a party that has none in it, so that one
+ * application cannot keep the others out. While `pause()` holds, everything new is refused. Deadlines are
  * values of `clock.monotonic()`. Tested by test/inference/slots.ts.
  */
 import type { Clock } from '../base/clock.ts'
-import { BoundedQueue } from '../base/queue.ts'
 import { OVER } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
-import type { ChatRequest, Completion, InferenceBackend } from './backend.ts'
+import type { InferenceBackend } from './backend.ts'
 import { InferenceError } from './errors.ts'
-import { Pace } from './pace.ts'
+import type { Job, ServeOptions } from './job.ts'
+import { Line, type Place } from './line.ts'
+import { forecast, Pace, type Work } from './pace.ts'
 
 export interface SlotsOptions {
   /** Requests that may wait for a slot. */
@@ -22,17 +25,14 @@ export interface SlotsOptions {
   readonly retryAfterSeconds: number
 }
 
-export interface ServeOptions {
-  readonly signal: AbortSignal
-  readonly deadline: Ms
-}
-
 interface Run {
   readonly startedAt: Ms
   readonly controller: AbortController
+  readonly party: string
+  readonly work: Work
 }
 
-interface Waiting {
+interface Waiting extends Place {
   readonly grant: (run: Run) => void
   readonly refuse: (reason: unknown) => void
 }
@@ -44,7 +44,7 @@ export class Slots {
   readonly #clock: Clock
   readonly #backend: InferenceBackend
   readonly #options: SlotsOptions
-  readonly #queue: BoundedQueue<Waiting>
+  readonly #line: Line<Waiting>
   readonly #pace = new Pace()
   readonly #running = new Set<Run>()
   readonly #works = new Set<Promise<void>>()
@@ -54,7 +54,7 @@ export class Slots {
     this.#clock = deps.clock
     this.#backend = deps.backend
     this.#options = options
-    this.#queue = new BoundedQueue(options.queueMax)
+    this.#line = new Line(options.queueMax)
   }
 
   get active(): number {
@@ -62,7 +62,7 @@ export class Slots {
   }
 
   get queued(): number {
-    return this.#queue.size
+    return this.#line.places.length
   }
 
   get isPaused(): boolean {
@@ -74,18 +74,25 @@ export class Slots {
    * @throws InferenceError BUSY, YIELDING, STOPPED (refused), ENGINE_TIMEOUT at the deadline, what the
    *   backend throws; `signal.reason`
    */
-  async serve(request: ChatRequest, options: ServeOptions): Promise<Completion> {
+  async serve<T>(job: Job<T>, options: ServeOptions): Promise<T> {
     options.signal.throwIfAborted()
-    this.#admit(options.deadline)
-    const hasSlot = this.#running.size < this.#backend.info().slots && this.#queue.size === 0
-    const run = hasSlot ? this.#take() : await this.#wait(options)
-    return await this.#run(run, request, options)
+    const { work } = job
+    const { party = '', deadline } = options
+    this.#admit(work, deadline, party)
+    const hasSlot = this.#running.size < this.#backend.info().slots && this.queued === 0
+    const run = hasSlot ? this.#take(party, work) : await this.#wait(work, party, options)
+    return await this.#run(run, job, options)
   }
 
-  /** When a request that comes now would end. Where a slot is free: now and the average. */
+  /** When a usual request that comes now would end. Where a slot is free: now and the average. */
   predictedFinish(): Ms {
     const { start } = this.#forecast()
     return ms(start + this.#pace.serviceTime)
+  }
+
+  /** Tokens written a second lately, one request alone; undefined while unknown. */
+  get tokensPerSecond(): number | undefined {
+    return this.#pace.tokensPerSecond
   }
 
   /**
@@ -109,13 +116,13 @@ export class Slots {
   async #close(code: 'YIELDING' | 'STOPPED', cancel: boolean): Promise<void> {
     if (this.#closed !== 'STOPPED') this.#closed = code
     const error = this.#refusal(code, this.#options.retryAfterSeconds)
-    for (const waiting of this.#queue.remove(() => true)) waiting.refuse(error)
+    for (const { refuse } of this.#line.clear()) refuse(error)
     if (cancel) for (const run of this.#running) run.controller.abort(error)
     // A run that has just got its slot begins its work a moment later.
     while (this.#running.size > 0) await Promise.all(this.#works)
   }
 
-  #admit(deadline: Ms): void {
+  #admit(work: Work, deadline: Ms, party: string): void {
     const { retryAfterSeconds } = this.#options
     if (this.#closed !== undefined) throw this.#refusal(this.#closed, retryAfterSeconds)
     const { state } = this.#backend.stats()
@@ -124,25 +131,28 @@ export class Slots {
     const now = this.#clock.monotonic()
     const { start, waits } = this.#forecast()
     const secondsToStart = Math.max(1, Math.ceil((start - now) / 1_000))
-    if (waits && this.#queue.size >= this.#options.queueMax)
+    if (waits && this.#line.isFull && !this.#makeRoom(party))
       throw this.#refusal('BUSY', secondsToStart, 'queue_full')
-    const isLate = deadline <= now || (waits && start + this.#pace.serviceTime > deadline)
+    const isLate =
+      deadline <= now ||
+      (waits && start + this.#pace.predict(work) > deadline) ||
+      !this.#pace.canStart(work, ms(deadline - start))
     if (isLate) throw this.#refusal('BUSY', secondsToStart, 'deadline')
   }
 
-  /** Plays the queue forward: each running and waiting request takes the average time. */
+  /** Sends somebody of another party away, if that is fair. */
+  #makeRoom(party: string): boolean {
+    const evicted = this.#line.evict(party)
+    evicted?.refuse(this.#refusal('BUSY', 1, 'queue_full'))
+    return evicted !== undefined
+  }
+
   #forecast(): { start: Ms; waits: boolean } {
     const now = this.#clock.monotonic()
     const { slots } = this.#backend.info()
-    const each = this.#pace.serviceTime
-    const ends = [...this.#running].map((run) => Math.max(now, run.startedAt + each))
-    while (ends.length < slots) ends.push(now)
-    const waits = this.#running.size >= slots || this.#queue.size > 0
-    for (let ahead = this.#queue.size; ahead > 0; ahead--) {
-      ends.sort((a, b) => a - b)
-      ends[0] = (ends[0] ?? now) + each
-    }
-    return { start: ms(Math.min(...ends)), waits }
+    const { places } = this.#line
+    const start = forecast({ now, slots, running: this.#running, waiting: places }, this.#pace)
+    return { start, waits: this.#running.size >= slots || places.length > 0 }
   }
 
   #refusal(
@@ -156,21 +166,26 @@ export class Slots {
     })
   }
 
-  #take(): Run {
-    const run = { startedAt: this.#clock.monotonic(), controller: new AbortController() }
+  #take(party: string, work: Work): Run {
+    const run = {
+      startedAt: this.#clock.monotonic(),
+      controller: new AbortController(),
+      party,
+      work,
+    }
     this.#running.add(run)
     return run
   }
 
   /** Waits in the queue. Leaves it at the deadline (BUSY) and when the signal is aborted. */
-  async #wait({ signal, deadline }: ServeOptions): Promise<Run> {
+  async #wait(work: Work, party: string, { signal, deadline }: ServeOptions): Promise<Run> {
     const ended = new AbortController()
     try {
       return await new Promise<Run>((resolve, reject) => {
-        const waiting: Waiting = { grant: resolve, refuse: reject }
-        if (!this.#queue.push(waiting)) return reject(this.#refusal('BUSY', 1, 'queue_full'))
+        const waiting: Waiting = { party, work, grant: resolve, refuse: reject }
+        if (!this.#line.push(waiting)) return reject(this.#refusal('BUSY', 1, 'queue_full'))
         const leave = (reason: unknown) => {
-          if (this.#queue.remove((other) => other === waiting).length > 0) reject(reason)
+          if (this.#line.leave(waiting)) reject(reason)
         }
         signal.addEventListener('abort', () => leave(signal.reason), {
           once: true,
@@ -183,7 +198,7 @@ export class Slots {
     }
   }
 
-  async #run(run: Run, request: ChatRequest, options: ServeOptions): Promise<Completion> {
+  async #run<T>(run: Run, job: Job<T>, options: ServeOptions): Promise<T> {
     const { controller } = run
     const ended = new AbortController()
     const abort = () => controller.abort(options.signal.reason)
@@ -198,7 +213,7 @@ export class Slots {
     cut.catch(() => {})
     try {
       // An engine that is slow to notice keeps its slot, not its caller.
-      return await Promise.race([cut, this.#work(run, request, options.deadline)])
+      return await Promise.race([cut, this.#work(run, job, options.deadline)])
     } catch (error) {
       throw controller.signal.aborted ? controller.signal.reason : error
     } finally {
@@ -207,28 +222,40 @@ export class Slots {
   }
 
   /** The slot is given on when the engine has really ended, not when its caller left. */
-  #work(run: Run, request: ChatRequest, deadline: Ms): Promise<Completion> {
+  #work<T>(run: Run, job: Job<T>, deadline: Ms): Promise<T> {
     const { signal } = run.controller
     let firstText: Ms | undefined
     let pieces = 0
-    const onText = () => {
+    const onPiece = () => {
       if (pieces++ === 0) firstText = this.#since(run)
     }
-    const fitted = this.#fitted(request, ms(Math.max(0, deadline - this.#clock.monotonic())))
-    const work = this.#chat(fitted, { signal, onText })
+    const time = ms(Math.max(0, deadline - this.#clock.monotonic()))
+    const tokensMax = this.#pace.tokensWithin(time, job.work)
+    const work = this.#begin(job, {
+      signal,
+      onPiece,
+      ...(tokensMax === undefined ? {} : { tokensMax }),
+    })
     const noted = work.then(
-      ({ usage }) => {
+      (result) => {
+        const { promptTokens, cachedTokens = 0, completionTokens } = job.usageOf(result)
         const isStreamed = firstText !== undefined && pieces >= STREAMED_PIECES_MIN
         this.#pace.record({
           serviceTime: this.#since(run),
-          completionTokens: usage.completionTokens,
+          promptTokens: promptTokens - cachedTokens,
+          completionTokens,
           ...(isStreamed && firstText !== undefined ? { firstText } : {}),
         })
       },
       () => {
         const { reason } = signal
         const isLate = reason instanceof InferenceError && reason.code === 'ENGINE_TIMEOUT'
-        if (isLate) this.#pace.record({ serviceTime: this.#since(run), completionTokens: 0 })
+        if (isLate)
+          this.#pace.record({
+            serviceTime: this.#since(run),
+            promptTokens: 0,
+            completionTokens: 0,
+          })
       },
     )
     const released: Promise<void> = noted.then(() => {
@@ -240,25 +267,18 @@ export class Slots {
     return work
   }
 
-  /** An engine that throws instead of rejecting must not take the slot with it. */
-  async #chat(
-    request: ChatRequest,
-    options: { signal: AbortSignal; onText: () => void },
-  ): Promise<Completion> {
+  /** A job that throws instead of rejecting must not take the slot with it. */
+  async #begin<T>(job: Job<T>, options: Parameters<Job<T>['run']>[0]): Promise<T> {
     options.signal.throwIfAborted()
-    return await this.#backend.chat(request, options)
+    return await job.run(options)
   }
 
   #next(): void {
-    while (this.#queue.size > 0 && this.#running.size < this.#backend.info().slots)
-      this.#queue.shift()?.grant(this.#take())
-  }
-
-  #fitted(request: ChatRequest, time: Ms): ChatRequest {
-    const fitting = this.#pace.tokensWithin(time)
-    if (fitting === undefined || fitting >= (request.maxTokens ?? Number.POSITIVE_INFINITY))
-      return request
-    return { ...request, maxTokens: fitting }
+    const heldBy = (party: string) => [...this.#running].filter((run) => run.party === party).length
+    while (this.queued > 0 && this.#running.size < this.#backend.info().slots) {
+      const next = this.#line.shift(heldBy)
+      next?.grant(this.#take(next.party, next.work))
+    }
   }
 
   #since(run: Run): Ms {

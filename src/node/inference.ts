@@ -1,69 +1,76 @@
-/** The engines, one backend for each service, wired. */
-import { join } from 'node:path'
-import { readSecretFile } from '../base/files.ts'
-import { TINY_MODEL } from '../config/load.ts'
-import { tinyModelPath } from '../config/root.ts'
-import type { Config, ServiceConfig } from '../config/schema.ts'
-import type { InferenceBackend } from '../inference/backend.ts'
+/** The services with their engines, wired. */
+import type { Config } from '../config/schema.ts'
+import { Openings } from '../inference/commitment.ts'
 import { Inference, type InferenceService } from '../inference/inference.ts'
-import { LlamaCppBackend } from '../inference/llamacpp/host.ts'
-import { showEngines, thisPlatform } from '../inference/llamacpp/install.ts'
-import { LLAMACPP_DEFAULTS } from '../inference/llamacpp/options.ts'
-import { UpstreamBackend } from '../inference/upstream.ts'
+import { selfTest } from '../inference/selftest.ts'
+import { buildBackend } from './backends.ts'
 import type { Frame } from './supplier.ts'
+import { digestsOf, readWeights, type Weights } from './weights.ts'
 
-/** The tiny model was trained on short texts and answers sums best without chance. */
-const TINY = { contextSize: 256, defaults: { temperature: 0, topP: 1, topK: 0, minP: 0 } }
+export interface InferenceParts {
+  readonly inference: Inference
+  readonly services: readonly InferenceService[]
+  /** By service. */
+  readonly weights: ReadonlyMap<string, Weights>
+}
 
-export async function buildInference(frame: Frame): Promise<Inference> {
-  const { config, deps } = frame
+/** @throws BaseError, ConfigError, InferenceError for files that cannot be read; `signal.reason` */
+export async function buildInference(frame: Frame): Promise<InferenceParts> {
+  const { config, deps, options } = frame
   const services: InferenceService[] = []
+  const weights = new Map<string, Weights>()
+  const digests = digestsOf(frame)
   for (const service of config.services) {
-    const backend = await buildBackend(frame, service)
-    const model = service.modelName
+    const { id, modelName, answerTokensMax, choicesMax, strictModel, coalesce, manifest } = service
+    const known = options.serve ? await readWeights(frame, service, digests) : {}
+    weights.set(id, known)
     services.push({
-      serviceId: service.id,
-      backend,
-      ...(model === undefined ? {} : { model }),
-      rules: { bodyBytesMax: config.relay.minedRequestMax, basePath: basePathOf(config) },
+      serviceId: id,
+      backend: await buildBackend(frame, service, known),
+      ...(modelName === undefined ? {} : { model: modelName }),
+      rules: {
+        bodyBytesMax: config.relay.minedRequestMax,
+        basePath: basePathOf(config),
+        strictModel,
+        choicesMax,
+        ...(answerTokensMax === undefined ? {} : { answerTokensMax }),
+      },
+      coalesce,
+      showManifest: manifest,
+      ...(known.tokenizer === undefined ? {} : { tokenizer: known.tokenizer }),
+      ...(service.commit ? { openings: new Openings() } : {}),
     })
   }
   const { clock, log, randomBytes } = deps
   const queueMax = Math.max(...config.services.map((service) => service.queueMax))
-  return new Inference({ clock, log, randomBytes, services }, { queueMax })
+  const inference = new Inference({ clock, log, randomBytes, services }, { queueMax })
+  return { inference, services, weights }
+}
+
+/**
+ * Holds every model that has a golden file against it.
+ * @returns for the owner, a sentence about each service whose model computes otherwise
+ */
+export async function selfTests(
+  { deps, life }: Frame,
+  { services, weights }: InferenceParts,
+): Promise<readonly string[]> {
+  const problems: string[] = []
+  for (const { serviceId, backend } of services) {
+    const { path, sha256 } = weights.get(serviceId) ?? {}
+    if (path === undefined || sha256 === undefined) continue
+    const log = deps.log.child({ service: serviceId })
+    const options = { modelPath: path, sha256, signal: life.signal }
+    const { state, differences } = await selfTest({ backend, log }, options)
+    if (state === 'failed')
+      problems.push(
+        `the model of ${serviceId} does not compute what its golden file says (differences: ${differences.length})`,
+      )
+  }
+  return problems
 }
 
 /** Gateways send the staked URL's own path along. */
 function basePathOf({ stake }: Config): string {
   return stake === undefined ? '' : new URL(stake.url).pathname.replace(/\/+$/, '')
-}
-
-async function buildBackend(frame: Frame, service: ServiceConfig): Promise<InferenceBackend> {
-  const { clock, log, random, environment } = frame.deps
-  const { backend, modelName, id } = service
-  if (backend.kind === 'upstream') {
-    const { url, model, slots, contextSize, apiKeyFile } = backend
-    const token = apiKeyFile === undefined ? undefined : (await readSecretFile(apiKeyFile)).trim()
-    const headers = token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }
-    return new UpstreamBackend({ clock }, { url, model, slots, contextSize, ...headers })
-  }
-  const tiny = backend.model === TINY_MODEL
-  const engines = await showEngines({ dataFolder: frame.config.dataDir, platform: thisPlatform() })
-  return new LlamaCppBackend(
-    { clock, log, random },
-    {
-      ...LLAMACPP_DEFAULTS,
-      model: modelName ?? (tiny ? 'tiny-chat' : backend.model),
-      modelPath: tiny ? tinyModelPath() : backend.model,
-      contextSize: tiny ? Math.min(backend.contextSize, TINY.contextSize) : backend.contextSize,
-      ...(tiny ? { defaults: TINY.defaults } : {}),
-      slots: backend.slots,
-      gpu: backend.gpu === 'off' ? false : backend.gpu,
-      ...(backend.maxThreads === undefined ? {} : { threadsMax: backend.maxThreads }),
-      ...(engines.use === undefined ? {} : { library: engines.use.url }),
-      environment: environment.engine,
-      recordFile: join(frame.config.dataDir, `engine-${id}.json`),
-      queueMax: service.queueMax,
-    },
-  )
 }

@@ -4,7 +4,8 @@ import { ms } from '../base/units.ts'
 import { RingVerifier } from '../crypto/ring.ts'
 import type { Inference } from '../inference/inference.ts'
 import { Authorizer } from '../relay/authorize.ts'
-import { RelayHandler } from '../relay/handler.ts'
+import { HANDLER_DEFAULTS, RelayHandler } from '../relay/handler.ts'
+import { Remaining } from '../relay/remaining.ts'
 import { RingKeys } from '../relay/ringkeys.ts'
 import { RELAY_SERVER_DEFAULTS, RelayServer } from '../relay/server.ts'
 import { RELAY_SOCKETS_DEFAULTS, RelaySockets } from '../relay/websocket.ts'
@@ -41,9 +42,14 @@ export function buildRelay(
     served,
     deadline: (signal, work) => withDeadline(clock, NEXT_BLOCK_WAIT, signal, work),
   })
+  const remaining = new Remaining({ clock, blocks, chain: cached })
   const handler = new RelayHandler(
-    { clock, authorizer, intake, meter, inference, log },
-    { requestTimeout: relay.requestTimeout, minedRequestMax: relay.minedRequestMax },
+    { clock, authorizer, intake, meter, remaining, inference, log },
+    {
+      ...HANDLER_DEFAULTS,
+      services: new Map(frame.config.services.map((service) => [service.id, service])),
+      minedRequestMax: relay.minedRequestMax,
+    },
   )
   const sockets = new RelaySockets(
     { clock, handler, blocks, chain: cached, services, suppliers: frame.signers, log },

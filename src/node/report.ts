@@ -41,7 +41,7 @@ export async function buildReport(
     pid: deps.pid,
     uptimeSeconds: Math.round((deps.clock.monotonic() - frame.startedAt) / 1_000),
     serving: options.serve,
-    problems: [...healthOf(frame, parts), ...stakes],
+    problems: [...healthOf(frame, parts), ...stakes, ...parts.selfTests, ...degradedOf(parts)],
     chain: {
       id: config.chain.id,
       height: heightOrZero(chain.blocks.head()?.height),
@@ -55,6 +55,15 @@ export async function buildReport(
     earnings: earningsReport(await store.ledger.totals()),
     curve: deps.curve.kind,
   }
+}
+
+/** What serves, but worse than it was asked to. */
+function degradedOf({ inference }: Pick<Parts, 'inference'>): string[] {
+  return inference
+    .stats()
+    .backends.flatMap(({ services, degraded }) =>
+      degraded === undefined ? [] : [`the engine of ${services.join(', ')}: ${degraded}`],
+    )
 }
 
 function enginesOf({ inference }: Pick<Parts, 'inference'>): Report['engines'] {

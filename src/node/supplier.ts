@@ -19,11 +19,13 @@ import type { Environment } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import type { Curve } from '../crypto/secp256k1.ts'
 import type { Inference } from '../inference/inference.ts'
+import type { LocalServer } from '../inference/local.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { Admin } from '../ops/admin.ts'
 import { openStore, type Store } from '../store/db.ts'
 import { buildChain, type ChainParts } from './chain.ts'
-import { buildInference } from './inference.ts'
+import { buildInference, selfTests } from './inference.ts'
+import { buildLocal } from './local.ts'
 import { buildMiner, type MinerParts } from './miner.ts'
 import { buildRelay, type RelayParts } from './relay.ts'
 import { buildReport, healthOf } from './report.ts'
@@ -77,12 +79,15 @@ export interface Parts {
   readonly store: Store
   readonly miner: MinerParts
   readonly inference: Inference
+  /** Sentences for the owner about models that compute what they should not. */
+  readonly selfTests: readonly string[]
   readonly relay: RelayParts
 }
 
 interface Started {
   readonly parts: Parts
   readonly relayPort: number | undefined
+  readonly localPort: number | undefined
   readonly adminUrl: string
 }
 
@@ -91,12 +96,15 @@ export class Supplier implements AsyncDisposable {
   readonly parts: Parts
   /** Undefined when it doesn't serve. */
   readonly relayPort: number | undefined
+  /** The owner's own; undefined where the configuration has none. */
+  readonly localPort: number | undefined
   readonly adminUrl: string
 
-  private constructor(life: Lifetime, { parts, relayPort, adminUrl }: Started) {
+  private constructor(life: Lifetime, { parts, relayPort, localPort, adminUrl }: Started) {
     this.#life = life
     this.parts = parts
     this.relayPort = relayPort
+    this.localPort = localPort
     this.adminUrl = adminUrl
   }
 
@@ -159,17 +167,17 @@ async function start(frame: Frame): Promise<Started> {
   await refuseLostStore(frame, chain, store)
   const miner = buildMiner(frame, chain, store)
   const open = await miner.miner.recover()
-  const inference = life.own(await buildInference(frame), (part) => part.stop())
   life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
-  if (options.serve) {
-    await warnOfStakes(frame, chain)
-    await inference.start(life.signal)
-  }
+  if (options.serve) await warnOfStakes(frame, chain)
+  const built = await buildInference(frame)
+  const inference = life.own(built.inference, (part) => part.stop())
+  if (options.serve) await inference.start(life.signal)
+  const tests = options.serve ? await selfTests(frame, built) : []
   life.signal.throwIfAborted()
   const before = await store.sessions.all()
   const served = before.map(({ header }) => header.applicationAddress)
   const relay = buildRelay(frame, chain, miner, inference, served)
-  const parts: Parts = { chain, store, miner, inference, relay }
+  const parts: Parts = { chain, store, miner, inference, selfTests: tests, relay }
   const admin = new Admin(
     {
       health: () => healthOf(frame, parts),
@@ -181,13 +189,22 @@ async function start(frame: Frame): Promise<Started> {
   )
   life.own(admin, (part) => part.stop())
   const adminUrl = await listening('admin.listen', config.admin.listen, () => admin.listen())
+  const local = options.serve ? await buildLocal(frame, inference, built.services) : undefined
+  const localPort = local === undefined ? undefined : await openLocalPort(frame, local)
   const relayPort = options.serve ? await openRelayPort(frame, relay) : undefined
   const { kind: curve } = deps.curve
   log.info(
     { height: head.height, sessions: open.length, curve, serve: options.serve },
     'supplier ready',
   )
-  return { parts, relayPort, adminUrl }
+  return { parts, relayPort, localPort, adminUrl }
+}
+
+async function openLocalPort({ config, life }: Frame, server: LocalServer): Promise<number> {
+  const at = config.local?.listen ?? { host: '127.0.0.1', port: 0 }
+  const port = await listening('local.listen', at, () => server.listen())
+  await owned(life, server, (part) => part.stop())
+  return port
 }
 
 async function openRelayPort({ config, life }: Frame, { server }: RelayParts): Promise<number> {

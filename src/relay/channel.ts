@@ -22,8 +22,8 @@ import { withDeadline } from '../base/retry.ts'
 import { type Height, height, type Ms } from '../base/units.ts'
 import type { RelayRequest, SessionHeader } from '../protocol/relay.ts'
 import { sameHeader } from '../protocol/session.ts'
+import type { Carrier } from './carrier.ts'
 import { type RelayCode, RelayError, wireError } from './errors.ts'
-import type { Carrier } from './handler.ts'
 
 /** Close codes: those of RFC 6455 7.4.1, and from 4000 those that gateways of the network know. */
 export const CLOSE = {

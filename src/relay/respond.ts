@@ -7,6 +7,7 @@
  * test/relay/respond.ts.
  */
 import { utf8 } from '../base/bytes.ts'
+import { BODY_BYTES_MIN } from '../inference/write/frame.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { encodeHttpResponse } from '../protocol/http.ts'
 import {
@@ -27,6 +28,8 @@ export interface InnerAnswer {
   readonly retryAfterSeconds?: number
 }
 
+export const EVENT_STREAM = 'text/event-stream'
+
 const NOTHING = new Uint8Array(0)
 /** All texts of a true header together have 150 characters. */
 const HEADER_TEXT_MAX = 1_000
@@ -38,8 +41,11 @@ const NO_HEADER: SessionHeader = {
   sessionEndBlockHeight: 0n,
 }
 
-/** How a payload is put: as a message of HTTP, or, over a WebSocket, as its body alone. */
-export type PayloadForm = 'http' | 'bare'
+/**
+ * How a payload is put: as a message of HTTP; over a WebSocket, as its body alone; as a piece of a stream,
+ * which is a message of HTTP without headers.
+ */
+export type PayloadForm = 'http' | 'bare' | 'piece'
 
 /** The response of an authorised relay, with the operator's signature over its header and payload hash. */
 export function signedResponse(
@@ -49,7 +55,7 @@ export function signedResponse(
   relayMinerError?: RelayMinerError,
   form: PayloadForm = 'http',
 ): RelayResponse {
-  const payload = form === 'bare' ? answer.body : httpPayload(answer)
+  const payload = payloadOf(answer, form)
   const unsigned: RelayResponse = {
     meta: { sessionHeader: header, supplierOperatorSignature: NOTHING },
     payload,
@@ -60,7 +66,12 @@ export function signedResponse(
   return { ...unsigned, meta: { sessionHeader: header, supplierOperatorSignature } }
 }
 
-function httpPayload({ status, contentType, body, retryAfterSeconds }: InnerAnswer): Uint8Array {
+function payloadOf(
+  { status, contentType, body, retryAfterSeconds }: InnerAnswer,
+  form: PayloadForm,
+): Uint8Array {
+  if (form === 'bare') return body
+  if (form === 'piece') return encodeHttpResponse({ status, headers: [], body })
   const headers: [string, string][] = [['Content-Type', contentType]]
   if (retryAfterSeconds !== undefined) headers.push(['Retry-After', String(retryAfterSeconds)])
   return encodeHttpResponse({ status, headers, body })
@@ -97,11 +108,11 @@ export function innerError(
 ): InnerAnswer {
   const type =
     status === 429 ? 'rate_limit_error' : status < 500 ? 'invalid_request_error' : 'server_error'
-  const body = JSON.stringify({ error: { message, type, param: null, code } })
+  const text = JSON.stringify({ error: { message, type, param: null, code } })
   return {
     status,
     contentType: 'application/json',
-    body: utf8(body),
+    body: utf8(text.padEnd(BODY_BYTES_MIN)),
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   }
 }

@@ -13,14 +13,16 @@ import { withDeadline } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
 import { Body } from './body.ts'
 import { Callers } from './callers.ts'
+import type { Carrier } from './carrier.ts'
 import { RelayError } from './errors.ts'
 import { errorReply } from './respond.ts'
+import { HttpFrames } from './stream-http.ts'
 import { type RelaySockets, withoutOffer } from './websocket.ts'
 
 export interface RelayServerDeps {
   readonly clock: Clock
   readonly handler: {
-    handle(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
+    handle(bytes: Uint8Array, signal: AbortSignal, carrier: Carrier): Promise<Uint8Array>
     drain(): void
   }
   /** Without it, a handshake for a WebSocket is an ordinary request. */
@@ -203,7 +205,7 @@ export class RelayServer {
     try {
       const body = await this.#read(exchange)
       this.#callers.came(socket)
-      const answer = await this.#answer(request, body, controller.signal)
+      const answer = await this.#answer(exchange, body)
       const isLast = body === undefined || this.#stopped !== undefined
       await this.#reply(exchange, answer, isLast)
     } catch (error) {
@@ -219,15 +221,16 @@ export class RelayServer {
   }
 
   async #answer(
-    { method }: IncomingMessage,
+    { request, response, controller }: Exchange,
     body: Uint8Array | undefined,
-    signal: AbortSignal,
   ): Promise<Uint8Array> {
     if (body === undefined) {
       const limit = `more than ${this.#options.bodyMax} bytes`
       return errorReply(new RelayError('TOO_LARGE', limit), undefined)
     }
-    return method === 'HEAD' ? new Uint8Array(0) : await this.#deps.handler.handle(body, signal)
+    if (request.method === 'HEAD') return new Uint8Array(0)
+    const frames = new HttpFrames(request, response)
+    return await this.#deps.handler.handle(body, controller.signal, { form: 'http', frames })
   }
 
   /**
@@ -281,11 +284,13 @@ export class RelayServer {
       return new Promise((resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true })
         response.once('error', reject)
-        response.writeHead(200, {
-          'Content-Type': 'application/x-protobuf',
-          'Content-Length': bytes.length,
-          ...(isLast ? { Connection: 'close' } : {}),
-        })
+        // Else these bytes end a stream.
+        if (!response.headersSent)
+          response.writeHead(200, {
+            'Content-Type': 'application/x-protobuf',
+            'Content-Length': bytes.length,
+            ...(isLast ? { Connection: 'close' } : {}),
+          })
         response.end(bytes, () => resolve())
       })
     })

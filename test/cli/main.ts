@@ -16,6 +16,7 @@ const COMMANDS = [
   ['engine', 'show'],
   ['engine', 'install'],
   ['relay'],
+  ['audit'],
   ['devnet'],
 ]
 

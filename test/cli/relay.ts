@@ -11,6 +11,7 @@ import { devnetGenesis } from '../../src/devnet/genesis.ts'
 import { DevnetRpc } from '../../src/devnet/rpc.ts'
 import { writeKeyfile } from '../../src/keys/keyfile.ts'
 import { secretKey } from '../../src/keys/keyring.ts'
+import { encodeHttpResponse } from '../../src/protocol/http.ts'
 import { encodeRelayResponse } from '../../src/protocol/relay.ts'
 import { command } from '../support/command.ts'
 import { APPLICATION, answerTo, FakeSupplier, GATEWAY, SERVICE } from '../support/fake-supplier.ts'
@@ -106,6 +107,45 @@ t.test('any path, method and body', async (t) => {
   t.equal(Buffer.from(supplier.received[0]?.inner.body ?? []).toString(), '{"mine":true}')
   t.equal((await run('app.json', '--method', 'GET', '--path', '/v1/models')).status, EXIT.ok)
   t.match(supplier.received[1]?.inner, { method: 'GET' })
+})
+
+t.test('a stream is shown as it comes, then what it was', async (t) => {
+  const { supplier, folder, run } = await setUp(t)
+  supplier.conduct = (response, received) => {
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+    for (const text of ['data: 1\n\n', 'data: [DONE]\n\n']) {
+      const payload = encodeHttpResponse({ status: 200, headers: [], body: Buffer.from(text) })
+      response.write(encodeRelayResponse(answerTo(received, { payload })))
+      response.write('||POKT_STREAM||')
+    }
+    response.end()
+  }
+  const { status, out, err } = await run('app.json', '--prompt', 'x', '--stream')
+  t.equal(status, EXIT.ok, err)
+  const shown = 'data: 1\n\ndata: \\[DONE\\]\n\nsupplier +pokt1\\w+\nsignature +good\n'
+  t.match(
+    out,
+    new RegExp(`^${shown}took +\\d+ ms\nframes +2, the first after \\d+ ms\nstatus +200\n$`),
+  )
+  const [received] = supplier.received
+  t.equal(received?.headers['pokt-stream'], 'batched')
+  t.match(JSON.parse(Buffer.from(received?.inner.body ?? []).toString()), { stream: true })
+  const json = await run('app.json', '--prompt', 'x', '--stream', '--json')
+  const body = 'data: 1\n\ndata: [DONE]\n\n'
+  t.match(JSON.parse(json.out), {
+    verified: true,
+    status: 200,
+    frames: 2,
+    firstFrameMs: Number,
+    body,
+  })
+  supplier.conduct = (response, relay) => response.end(encodeRelayResponse(answerTo(relay)))
+  const file = join(folder, 'own.json')
+  await writeFile(file, '{"own":1}')
+  const plain = await run('app.json', '--body-file', file, '--stream')
+  t.match(plain.out, /status +200\n\n{"said":"hello"}\n$/)
+  t.notMatch(plain.out, 'frames')
+  t.equal((await run('app.json', '--prompt', 'x', '--stream', '--websocket')).status, EXIT.config)
 })
 
 t.test('a refusal is shown as it came, and fails', async (t) => {

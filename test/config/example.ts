@@ -65,6 +65,6 @@ t.test('the example shows every setting, with its default, and no other', async 
 
 t.test('the example is a working configuration', async (t) => {
   const config = parseConfig(text, '/etc/pokt-supplier')
-  t.equal(config.services.length, 2)
+  t.equal(config.services.length, 4)
   t.equal(config.operators[0]?.keyFile, '/etc/pokt-supplier/operator.json')
 })

@@ -18,7 +18,7 @@ t.test('a small file gets the defaults and absolute paths', async (t) => {
   const config = await loadConfig(join(folder, 'supplier.yaml'))
   t.equal(config.chain.id, 'pocket')
   t.equal(config.relay.minedRequestMax, 512 * 1024)
-  t.equal(config.relay.requestTimeout, 60_000)
+  t.equal(config.services[0]?.deadline, 55_000)
   t.strictSame(config.relay.listen, { host: '0.0.0.0', port: 8545 })
   t.equal(config.operators[0]?.keyFile, join(folder, 'operator.json'))
   t.equal(config.dataDir, join(homedir(), '.pokt-supplier'))
@@ -30,9 +30,9 @@ t.test('all wrong settings are reported at once, with path and remedy', async (t
   const text = `
 chain: { rpc: [ftp://x], gasPrise: 1 }
 operators: []
-relay: { listen: somewhere, requestTimeout: 60, drain: soon }
+relay: { listen: somewhere, drain: soon }
 services:
-  - { id: "no blanks", backend: { kind: ollama } }
+  - { id: "no blanks", backend: { kind: mlx } }
 adminn: {}
 `
   const error = t.throws(() => parseConfig(text, '/')) as Error & { code: string }
@@ -42,7 +42,6 @@ adminn: {}
     'chain.gasPrise: there is no such setting',
     'operators:',
     'relay.listen: write an address and a port',
-    'relay.requestTimeout:',
     'relay.drain: write a duration with its unit',
     'services.0.id: a service id',
     'services.0.backend.kind',
@@ -58,6 +57,11 @@ t.test('what one setting cannot know of another is checked too', async (t) => {
       /"text" stands there twice/,
     ],
     ['admin: { listen: "0.0.0.0:8546" }', /admin.listen: .*this machine only/],
+    ['local: { listen: "0.0.0.0:8547" }', /local.listen: others could use your models/],
+    [
+      '  - id: other\n    backend: { kind: upstream, model: m }',
+      /the backend of "other" needs `url` or `servers`, and not both/,
+    ],
     ['relay: { bodyMax: 1KiB }', /minedRequestMax/],
     [
       'stake: { amount: 5upokt, url: "https://x", revShare: [{address: pokt1mrqt5f7qh8uxs27cjm9t7v9e74a9vvdnq5jva4, percent: 30}] }',
@@ -98,17 +102,17 @@ t.test('durations and sizes have bounds: a timer that is too long runs out at on
     ['timeout: 999999h', '', 'chain.timeout: write 100ms to 24h'],
     ['timeout: 10', '', 'chain.timeout: write a duration with its unit'],
     ['gasPrice: 0.000001', '', 'chain.gasPrice: write a price such as 0.000001upokt'],
-    ['', 'relay: { requestTimeout: 0s }', 'relay.requestTimeout: write 1s to 24h'],
     ['', 'relay: { drain: 25h }', 'relay.drain: write 0s to 24h'],
     ['', 'relay: { bodyMax: 0B }', 'relay.bodyMax: write 1KiB to 1GiB'],
     ['', 'relay: { bodyMax: 2GiB }', 'relay.bodyMax: write 1KiB to 1GiB'],
     ['', 'relay: { bodyMax: 20 }', 'relay.bodyMax: write a size with its unit'],
     ['', 'relay: { listen: 8545 }', 'relay.listen: write an address and a port'],
     ['', 'relay: { listen: "a b:80" }', 'relay.listen: write an address and a port'],
+    ['', 'relay: { bodyMax: 2TiB }', 'relay.bodyMax: write a size with its unit'],
     ['', 'stake: { amount: 5, url: "https://x" }', 'stake.amount: write an amount such as'],
   ] as const)
     t.match(faults(chain, relay), path, `${chain}${relay}`)
-  t.equal(faults('pollEvery: 100ms', 'relay: { drain: 0s, requestTimeout: 24h }'), '')
+  t.equal(faults('pollEvery: 100ms', 'relay: { drain: 0s }'), '')
 })
 
 t.test('an amount is in upokt or in POKT, exact', async (t) => {

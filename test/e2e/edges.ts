@@ -49,7 +49,7 @@ const LONG_CLAIM_WINDOW: NetworkOptions = {
       gatewayUnbondingPeriodSessions: 3n,
     },
   },
-  relay: { requestTimeout: '90s' },
+  deadline: '90s',
 }
 
 t.test('relays that run on, news that comes late, a node that is away', async (t) => {

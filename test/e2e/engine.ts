@@ -57,7 +57,7 @@ function enginePid(network: Network): Promise<number> {
 }
 
 t.test('the tiny model through relays', async (t) => {
-  const network = await Network.open(t, { engine: 'tiny', relay: { requestTimeout: '90s' } })
+  const network = await Network.open(t, { engine: 'tiny', deadline: '90s' })
   await network.start()
   let mined = 0
 

@@ -1,29 +1,31 @@
 import t from 'tap'
 import { utf8 } from '../../src/base/bytes.ts'
-import { type ApiRules, operationOf } from '../../src/inference/api.ts'
+import { type ApiRules, askedOf } from '../../src/inference/api.ts'
 import { InferenceError } from '../../src/inference/errors.ts'
-import { errorReply } from '../../src/inference/openai.ts'
+import { errorObject, errorStatus } from '../../src/inference/write/error.ts'
 
 const rules: ApiRules = {
   model: 'demo',
   strictModel: false,
-  streamAsWhole: false,
+  canStream: false,
+  choicesMax: 8,
   basePath: '',
   bodyBytesMax: 1_000,
 }
 const chat = '{"messages":[{"role":"user","content":"Hello."}]}'
 
-/** `chat`, `models`, `model <id>`, or the status and code of the refusal. */
+/** What is asked, such as `chat` or `model <id>`, or the status and code of the refusal. */
 function outcome(method: string, url: string, body = chat, more: Partial<ApiRules> = {}): string {
   try {
     const request = { method, url, headers: [], body: utf8(body) }
-    const operation = operationOf(request, { ...rules, ...more })
-    return operation.kind === 'model' ? `model ${operation.id}` : operation.kind
+    const asked = askedOf(request, { ...rules, ...more })
+    if (asked.kind === 'model') return `model ${asked.id}`
+    if (asked.kind === 'document') return `document ${asked.name}${asked.isHash ? ' hash' : ''}`
+    return asked.kind
   } catch (error) {
     if (!(error instanceof InferenceError)) throw error
-    const reply = errorReply(error)
-    const { param, code } = JSON.parse(new TextDecoder().decode(reply.body)).error
-    return [reply.status, code, ...(param === null ? [] : [param])].join(' ')
+    const { param, code } = errorObject(error)['error'] as { param: string | null; code: string }
+    return [errorStatus(error), code, ...(param === null ? [] : [param])].join(' ')
   }
 }
 
@@ -55,34 +57,45 @@ t.test('paths', async (t) => {
     ['GET', '/v1/models/%E2%82%AC', 'model €'],
     ['GET', '/', '404 unknown_url'],
     ['GET', '/v1', '404 unknown_url'],
-    ['POST', '/v1/completions', '404 unknown_url'],
-    ['POST', '/v1/embeddings', '404 unknown_url'],
-    ['POST', '/v1/responses', '404 unknown_url'],
+    ['POST', '/v1/completions', '400 missing_required_parameter prompt'],
+    ['POST', '/completions', '400 missing_required_parameter prompt'],
+    ['POST', '/v1/embeddings', '400 missing_required_parameter input'],
+    ['POST', '/v1/responses', '400 missing_required_parameter input'],
+    ['POST', '/tokenize', 'tokenize'],
+    ['POST', '/v1/tokenize', 'tokenize'],
+    ['POST', '/v1/detokenize', '400 missing_required_parameter tokens'],
+    ['GET', '/pokt/manifest', 'document manifest'],
+    ['GET', '/v1/pokt/config', 'document config'],
+    ['GET', 'http://host/llm/pokt/tokenizer-hash', 'document tokenizer hash'],
+    ['POST', '/pokt/config', '405 method_not_allowed'],
+    ['GET', '/pokt/other', '404 unknown_url'],
+    ['GET', '/v1/embeddings', '405 method_not_allowed'],
+    ['GET', '/v1/responses/resp_1', '404 unknown_url'],
     ['POST', '/v1/chat', '404 unknown_url'],
     ['POST', '/v1/Chat/Completions', '404 unknown_url'],
     ['POST', '/v1/chat/completions/x', '404 unknown_url'],
     ['GET', '/metrics', '404 unknown_url'],
     ['GET', '/health', '404 unknown_url'],
     ['POST', '/prefix', '404 unknown_url'],
-    ['POST', '/%2e%2e%2f', '400 invalid_url'],
+    ['POST', '/%2e%2e%2f', '400 invalid_url url'],
     ['GET', '/v1/chat/completions', '405 method_not_allowed'],
     ['PUT', '/v1/chat/completions', '405 method_not_allowed'],
     ['HEAD', '/v1/models', '405 method_not_allowed'],
     ['POST', '/v1/models', '405 method_not_allowed'],
     ['DELETE', '/v1/models/demo', '405 method_not_allowed'],
     ['OPTIONS', '/chat/completions', '405 method_not_allowed'],
-    ['POST', '/../v1/chat/completions', '400 invalid_url'],
-    ['POST', '/v1/./chat/completions', '400 invalid_url'],
-    ['POST', '/admin/../v1/chat/completions', '400 invalid_url'],
-    ['POST', '/%2e%2E/chat/completions', '400 invalid_url'],
-    ['POST', '/a%2f..%2fchat/completions', '400 invalid_url'],
-    ['GET', '/v1/models/..%2f..%2fetc%2fpasswd', '400 invalid_url'],
-    ['GET', '/v1/models/a%5c..%5cb', '400 invalid_url'],
-    ['GET', '/v1/models/a%00', '400 invalid_url'],
-    ['GET', '/v1/models/a%0d%0ab', '400 invalid_url'],
-    ['GET', '/v1/models/%E0%A4', '400 invalid_url'],
-    ['GET', '/v1/models/%zz', '400 invalid_url'],
-    ['GET', `/v1/models/${'x'.repeat(2_100)}`, '400 invalid_url'],
+    ['POST', '/../v1/chat/completions', '400 invalid_url url'],
+    ['POST', '/v1/./chat/completions', '400 invalid_url url'],
+    ['POST', '/admin/../v1/chat/completions', '400 invalid_url url'],
+    ['POST', '/%2e%2E/chat/completions', '400 invalid_url url'],
+    ['POST', '/a%2f..%2fchat/completions', '400 invalid_url url'],
+    ['GET', '/v1/models/..%2f..%2fetc%2fpasswd', '400 invalid_url url'],
+    ['GET', '/v1/models/a%5c..%5cb', '400 invalid_url url'],
+    ['GET', '/v1/models/a%00', '400 invalid_url url'],
+    ['GET', '/v1/models/a%0d%0ab', '400 invalid_url url'],
+    ['GET', '/v1/models/%E0%A4', '400 invalid_url url'],
+    ['GET', '/v1/models/%zz', '400 invalid_url url'],
+    ['GET', `/v1/models/${'x'.repeat(2_100)}`, '400 invalid_url url'],
   ]
   for (const [method, url, expected] of rows)
     t.equal(outcome(method, url), expected, `${method} ${url.slice(0, 60)}`)
@@ -103,8 +116,10 @@ t.test('a base path', async (t) => {
 
 t.test('a bare path means what its body means', async (t) => {
   t.equal(outcome('POST', '/', chat), 'chat')
-  t.equal(outcome('POST', '/', '{"prompt":"a"}'), '400 unsupported_parameter prompt')
-  t.equal(outcome('POST', '/', '{"input":["a"]}'), '400 unsupported_parameter input')
+  t.equal(outcome('POST', '/', '{"prompt":"a"}'), 'completion')
+  t.equal(outcome('POST', '/', '{"input":["a"]}'), 'embedding')
+  t.equal(outcome('POST', '/', '{"input":"a","instructions":"b"}'), 'response')
+  t.equal(outcome('POST', '/', '{"tokens":[1]}'), 'detokenize')
   t.equal(outcome('POST', '/', '{"model":"a"}'), '400 missing_required_parameter messages')
   t.equal(outcome('POST', '/', '{"messages":[]}'), '400 invalid_value messages')
   t.equal(outcome('POST', '/', '{"messages":[],"prompt":"a"}'), '400 invalid_value messages')
@@ -112,7 +127,7 @@ t.test('a bare path means what its body means', async (t) => {
     outcome('POST', '/', '{"jsonrpc":"2.0","method":"x","id":1}'),
     '400 missing_required_parameter messages',
   )
-  t.equal(outcome('POST', '/', ''), '400 invalid_json')
+  t.equal(outcome('POST', '/', ''), '400 invalid_json body')
 })
 
 t.test('a body', async (t) => {
@@ -121,5 +136,5 @@ t.test('a body', async (t) => {
   t.equal(outcome('POST', '/chat/completions', `${long} `), '413 request_too_large')
   t.equal(outcome('GET', '/models', `${long} `), '413 request_too_large', 'of a GET as well')
   t.equal(outcome('GET', '/models', 'not JSON'), 'models', 'of a GET is not read')
-  t.equal(outcome('POST', '/chat/completions', '{'), '400 invalid_json')
+  t.equal(outcome('POST', '/chat/completions', '{'), '400 invalid_json body')
 })

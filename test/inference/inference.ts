@@ -5,16 +5,22 @@ import { createLog } from '../../src/base/log.ts'
 import { ms } from '../../src/base/units.ts'
 import type { InferenceBackend } from '../../src/inference/backend.ts'
 import { engineFailed, type INFERENCE_ERRORS, InferenceError } from '../../src/inference/errors.ts'
+import { ALL_FEATURES } from '../../src/inference/features.ts'
 import {
+  type AnswerOptions,
   Inference,
   type InferenceAnswer,
   type InferenceService,
 } from '../../src/inference/inference.ts'
-import { UpstreamBackend } from '../../src/inference/upstream.ts'
 import { ManualClock } from '../support/clock.ts'
 import { EchoBackend } from '../support/echo-backend.ts'
-import { ChatCompletion, ErrorObject, ModelList } from '../support/openai-schema.ts'
-import { FakeUpstream, status } from '../support/upstream.ts'
+import {
+  ChatCompletion,
+  EmbeddingList,
+  ErrorObject,
+  ModelList,
+  TextCompletion,
+} from '../support/openai-schema.ts'
 
 const SECRET = 'the password is swordfish'
 
@@ -31,18 +37,22 @@ async function setUp(t: Test, backend: InferenceBackend, more: Partial<Inference
     method: string,
     url: string,
     body: unknown = '',
-    signal = new AbortController().signal,
+    options: Partial<AnswerOptions> = {},
   ) => {
     const bytes =
       body instanceof Uint8Array
         ? body
         : utf8(typeof body === 'string' ? body : JSON.stringify(body))
-    const deadline = ms(clock.monotonic() + 10_000)
-    return inference.answer('llm', { method, url, headers: [], body: bytes }, { signal, deadline })
+    const request = { method, url, headers: [], body: bytes }
+    return inference.answer('llm', request, {
+      signal: new AbortController().signal,
+      deadline: ms(clock.monotonic() + 10_000),
+      ...options,
+    })
   }
-  const chat = (fields: Record<string, unknown> = {}, signal?: AbortSignal) => {
+  const chat = (fields: Record<string, unknown> = {}, options: Partial<AnswerOptions> = {}) => {
     const messages = [{ role: 'user', content: SECRET }]
-    return send('POST', '/v1/chat/completions', { messages, ...fields }, signal)
+    return send('POST', '/v1/chat/completions', { messages, ...fields }, options)
   }
   return { clock, inference, lines, send, chat }
 }
@@ -69,7 +79,8 @@ t.test('a chat', async (t) => {
   await t.test('is answered in the shape of OpenAI, with usage', async (t) => {
     const { chat } = await setUp(t, new EchoBackend(), { model: 'public-name' })
     const answer = await chat({ model: 'pocket_network', temperature: 0 })
-    const usage = { promptTokens: 5, completionTokens: 7 }
+    const counted = { promptTokens: 5, completionTokens: 7 }
+    const usage = { ...counted, cachedTokens: 0, reasoningTokens: 0 }
     t.strictSame(flags(answer), { status: 200, usage })
     t.equal(answer.contentType, 'application/json')
     const body = ChatCompletion.parse(json(answer))
@@ -89,41 +100,223 @@ t.test('a chat', async (t) => {
   })
 
   await t.test('at the bare path, below a base path, with a GET body', async (t) => {
-    const rules = { basePath: '/llm', streamAsWhole: true }
+    const rules = { basePath: '/llm' }
     const { send } = await setUp(t, new EchoBackend(), { rules })
-    const body = { messages: [{ role: 'user', content: 'a' }], stream: true }
+    const body = { messages: [{ role: 'user', content: 'a' }] }
     for (const url of ['http://h', 'http://h/llm', 'http://h/llm/v1/chat/completions'])
       t.equal((await send('POST', url, body)).status, 200, url)
     const models = ModelList.parse(json(await send('GET', 'http://h/llm/v1/models', body)))
     t.equal(models.data[0]?.id, 'echo')
   })
+})
 
-  await t.test('of an upstream is put in order and renamed', async (t) => {
-    const server = new FakeUpstream()
-    await server.open()
-    t.teardown(() => server.close())
-    const clock = new ManualClock()
-    const options = { url: server.url, model: 'their-name', contextSize: 256, slots: 1 }
-    const backend = new UpstreamBackend({ clock }, options)
-    const { chat, lines } = await setUp(t, backend, { model: 'ours' })
-    const answer = await chat()
-    t.strictSame(flags(answer), { status: 200, usage: { promptTokens: 5, completionTokens: 7 } })
-    const text = JSON.stringify(ChatCompletion.parse(json(answer)))
-    t.match(text, /"model":"ours"/)
-    t.notMatch(
-      new TextDecoder().decode(answer.body),
-      /their-name|name of the upstream|"error"|tool_calls/,
-    )
-    server.behave = status(503, SECRET)
-    t.strictSame(flags(await chat()), { status: 502, failed: 'engine' })
-    server.behave = status(422, { error: { message: SECRET, param: 'top_k' } })
-    const refused = await chat()
-    t.strictSame(flags(refused), { status: 422 }, 'a fault of the request, passed on')
-    t.equal(ErrorObject.parse(json(refused)).error.param, 'top_k')
-    server.behave = status(429, '', { 'retry-after': '7' })
-    t.strictSame(flags(await chat()), { status: 429, refused: true, retryAfterSeconds: 7 })
-    t.notMatch(lines.join(''), /swordfish/)
+/** Of the events of a stream, the chunks. */
+const chunksOf = (events: string) =>
+  events
+    .split('\n\n')
+    .filter((event) => event.startsWith('data: {'))
+    .map((event) => JSON.parse(event.slice(6)))
+
+t.test('several choices are several requests, and one usage', async (t) => {
+  const { chat, send } = await setUp(t, new EchoBackend({ slots: 4 }))
+  const three = await chat({ n: 3, temperature: 0 })
+  const body = ChatCompletion.parse(json(three))
+  t.equal(body.choices.length, 3)
+  t.strictSame(body.usage.prompt_tokens, 5, 'the prompt once')
+  t.equal(body.usage.completion_tokens, 21)
+  const prompts = { prompt: ['a', 'b c'], max_tokens: 50, temperature: 0 }
+  const lists = TextCompletion.parse(json(await send('POST', '/v1/completions', prompts)))
+  t.equal(lists.choices.length, 2)
+  const sole = TextCompletion.parse(
+    json(await send('POST', '/completions', { ...prompts, prompt: 'b c', n: 2 })),
+  )
+  t.equal(sole.choices[0]?.text, lists.choices[1]?.text)
+  t.equal(sole.choices.length, 2)
+  const best = { prompt: 'b c', best_of: 3, temperature: 1, seed: 1, max_tokens: 5 }
+  const [one, ...others] = TextCompletion.parse(
+    json(await send('POST', '/v1/completions', best)),
+  ).choices
+  t.equal(others.length, 0)
+  t.equal(one?.logprobs, null, 'scores that nobody asked for are not shown')
+})
+
+t.test('the first choice that fails ends the others', async (t) => {
+  let calls = 0
+  const backend = new EchoBackend({
+    slots: 4,
+    gate: async (_, signal) => {
+      if (++calls === 2) throw engineFailed('broke')
+      await new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason))
+      })
+    },
   })
+  const { chat } = await setUp(t, backend)
+  t.strictSame(flags(await chat({ n: 3 })), { status: 502, failed: 'engine' })
+  t.equal(backend.stats().active, 0)
+})
+
+t.test('a stream', async (t) => {
+  await t.test('is told as it comes and is the answer as a whole', async (t) => {
+    const { chat } = await setUp(t, new EchoBackend())
+    const told: string[] = []
+    const answer = await chat(
+      { stream: true, stream_options: { include_usage: true }, temperature: 0 },
+      { onEvents: (events) => told.push(events) },
+    )
+    t.equal(answer.contentType, 'text/event-stream')
+    t.equal(told.join(''), new TextDecoder().decode(answer.body))
+    t.ok(told.length > 5)
+    const chunks = chunksOf(told.join(''))
+    const text = chunks.map((chunk) => chunk.choices[0]?.delta.content ?? '').join('')
+    t.equal(text, `You said: ${SECRET}`)
+    t.equal(chunks.at(-1).usage.completion_tokens, 7)
+    t.match(told.at(-1), /data: \[DONE\]\n\n$/)
+  })
+
+  await t.test('is refused by name where nobody listens', async (t) => {
+    const { chat } = await setUp(t, new EchoBackend())
+    const answer = await chat({ stream: true })
+    t.strictSame(flags(answer), { status: 400 })
+    t.equal(ErrorObject.parse(json(answer)).error.param, 'stream')
+  })
+
+  await t.test('that fails before it begins is an ordinary refusal', async (t) => {
+    const { chat } = await setUp(t, failing(engineFailed('broke')))
+    const told: string[] = []
+    const answer = await chat({ stream: true }, { onEvents: (events) => told.push(events) })
+    t.strictSame(flags(answer), { status: 502, failed: 'engine' })
+    t.equal(answer.contentType, 'application/json')
+    t.strictSame(told, [])
+  })
+
+  await t.test('that breaks off ends with an error and is not mined', async (t) => {
+    const backend = new EchoBackend()
+    const { generate } = backend
+    backend.generate = async (request, options) => {
+      await generate.call(backend, request, options)
+      throw engineFailed('broke')
+    }
+    const { chat } = await setUp(t, backend)
+    const told: string[] = []
+    const answer = await chat({ stream: true }, { onEvents: (events) => told.push(events) })
+    t.strictSame(flags(answer), { status: 200, failed: 'engine' })
+    t.match(told.at(-1), /^data: \{"error":\{/)
+    t.notMatch(told.join(''), /DONE/)
+  })
+})
+
+t.test('equal requests in flight share one computation', async (t) => {
+  let calls = 0
+  const ends: (() => void)[] = []
+  const gate = (_: unknown, signal: AbortSignal) =>
+    new Promise<void>((resolve, reject) => {
+      calls++
+      ends.push(resolve)
+      signal.addEventListener('abort', () => reject(signal.reason))
+    })
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
+
+  await t.test('where the answer is a function of the request', async (t) => {
+    const { chat } = await setUp(t, new EchoBackend({ slots: 4, gate }))
+    const scope = 'session 1 app 1'
+    const works = [
+      chat({ temperature: 0 }, { scope }),
+      chat({ temperature: 0 }, { scope }),
+      chat({ seed: 1 }, { scope }),
+      chat({}, { scope }),
+      chat({ temperature: 0 }, { scope: 'session 2' }),
+    ]
+    await turn()
+    t.equal(calls, 4, 'two of five are the same')
+    for (const end of ends.splice(0)) end()
+    const bodies = (await Promise.all(works)).map(({ body }) => new TextDecoder().decode(body))
+    t.equal(bodies[0], bodies[1], 'the same bytes')
+    t.not(bodies[0], bodies[2])
+  })
+
+  await t.test('until nobody waits any more', async (t) => {
+    calls = 0
+    const backend = new EchoBackend({ slots: 4, gate })
+    const { chat } = await setUp(t, backend)
+    const [first, second] = [new AbortController(), new AbortController()]
+    const ask = ({ signal }: AbortController) => chat({ temperature: 0 }, { scope: 's', signal })
+    const works = [ask(first), ask(second)].map((work) => work.catch((error: unknown) => error))
+    await turn()
+    first.abort(new Error('hedge lost'))
+    t.match(await works[0], { message: 'hedge lost' })
+    await turn()
+    t.equal(backend.stats().active, 1, 'the other one waits')
+    second.abort(new Error('gone'))
+    t.match(await works[1], { message: 'gone' })
+    await turn()
+    t.equal(backend.stats().active, 0)
+    t.equal(calls, 1)
+  })
+
+  await t.test('as the service says', async (t) => {
+    calls = 0
+    for (const [coalesce, expected] of [
+      ['off', 2],
+      ['always', 1],
+      ['exact', 2],
+    ] as const) {
+      calls = 0
+      ends.length = 0
+      const { chat } = await setUp(t, new EchoBackend({ slots: 4, gate }), { coalesce })
+      const fields = coalesce === 'off' ? { temperature: 0 } : {}
+      const works = [chat(fields, { scope: 's' }), chat(fields, { scope: 's' })]
+      await turn()
+      t.equal(calls, expected, coalesce)
+      for (const end of ends) end()
+      await Promise.all(works)
+    }
+  })
+
+  await t.test('a late comer is told a stream from its beginning', async (t) => {
+    const backend = new EchoBackend({ slots: 4, gate })
+    const { chat } = await setUp(t, backend)
+    ends.length = 0
+    const told: [string[], string[]] = [[], []]
+    const ask = (at: 0 | 1) =>
+      chat(
+        { stream: true, temperature: 0 },
+        { scope: 's', onEvents: (events) => told[at].push(events) },
+      )
+    const first = ask(0)
+    await turn()
+    ends[0]?.()
+    const second = ask(1)
+    await Promise.all([first, second])
+    t.equal(told[1].join(''), told[0].join(''))
+    t.equal(ends.length, 1)
+  })
+})
+
+t.test('vectors, tokens and documents', async (t) => {
+  const { send } = await setUp(t, new EchoBackend())
+  const vectors = EmbeddingList.parse(
+    json(await send('POST', '/v1/embeddings', { input: ['a b', 'c'] })),
+  )
+  t.equal(vectors.data.length, 2)
+  const tokens = json(await send('POST', '/tokenize', { content: 'a b' })).tokens
+  t.equal(json(await send('POST', '/detokenize', { tokens })).content, 'a b')
+  t.match(json(await send('GET', '/pokt/config')), { config: { model_name: 'echo' } })
+  t.match(json(await send('GET', '/pokt/config-hash')).hash, /^[0-9a-f]{64}$/)
+  t.strictSame(flags(await send('GET', '/pokt/tokenizer')), { status: 404 })
+})
+
+t.test('what a backend cannot do is refused by name', async (t) => {
+  const features = { ...ALL_FEATURES, logprobs: false, embeddings: false, completions: false }
+  const { chat, send } = await setUp(t, new EchoBackend({ features }))
+  const refused = await chat({ logprobs: true })
+  t.strictSame(flags(refused), { status: 400 })
+  t.hasStrict(ErrorObject.parse(json(refused)).error, {
+    param: 'logprobs',
+    code: 'unsupported_parameter',
+  })
+  t.equal((await send('POST', '/v1/embeddings', { input: 'a' })).status, 404)
+  t.equal((await send('POST', '/v1/completions', { prompt: 'a' })).status, 404)
 })
 
 t.test('models', async (t) => {
@@ -141,11 +334,11 @@ t.test('models', async (t) => {
 t.test('outcomes', async (t) => {
   await t.test('a fault of the request has neither flag', async (t) => {
     const { send, chat } = await setUp(t, new EchoBackend({ contextSize: 8 }))
-    t.strictSame(flags(await chat({ n: 2 })), { status: 400 })
+    t.strictSame(flags(await chat({ n: 0 })), { status: 400 })
     const long = await chat({ messages: [{ role: 'user', content: 'a '.repeat(99) }] })
     t.strictSame(flags(long), { status: 400 })
     t.equal(json(long).error.code, 'context_length_exceeded')
-    t.strictSame(flags(await send('POST', '/v1/embeddings', {})), { status: 404 })
+    t.strictSame(flags(await send('POST', '/v1/audio', {})), { status: 404 })
     t.strictSame(flags(await send('GET', '/v1/chat/completions')), { status: 405 })
   })
 
@@ -193,7 +386,7 @@ t.test('outcomes', async (t) => {
       const { chat, lines } = await setUp(t, failing(thrown))
       t.strictSame(flags(await chat()), { status: 502, failed: 'engine' }, typeof thrown)
       t.notMatch(lines.join(''), /swordfish/, 'the log does not quote it')
-      t.match(lines.join(''), /"level":"warn".*engine failed/, 'but tells of it')
+      t.match(lines.join(''), /"level":"warn".*inference failed/, 'but tells of it')
       if (thrown instanceof Error) t.match(lines.join(''), /\.ts:\d+:\d+/, 'and where')
     }
   })
@@ -225,9 +418,9 @@ t.test('outcomes', async (t) => {
 t.test('an abort is thrown, and only that', async (t) => {
   const reason = new Error('gone')
   const { chat, inference, lines } = await setUp(t, new EchoBackend())
-  await t.rejects(chat({}, AbortSignal.abort(reason)), reason)
+  await t.rejects(chat({}, { signal: AbortSignal.abort(reason) }), reason)
   const controller = new AbortController()
-  const work = chat({}, controller.signal)
+  const work = chat({}, { signal: controller.signal })
   controller.abort(reason)
   await t.rejects(work, reason)
   t.strictSame(inference.stats().services['llm']?.answered, 0, 'it is not counted')
@@ -247,7 +440,7 @@ t.test('yielding and stopping refuse', async (t) => {
 t.test('what it did is counted', async (t) => {
   const { chat, inference } = await setUp(t, new EchoBackend())
   await chat()
-  await chat({ n: 2 })
+  await chat({ n: 0 })
   await chat()
   await inference.pause({ cancel: false })
   await chat()

@@ -16,7 +16,7 @@ t.test('the built-in engine keeps the backend contract', async (t) => {
       {
         ...LLAMACPP_DEFAULTS,
         modelPath: TINY_MODEL,
-        contextSize: 256,
+        contextSize: 2048,
         slots: 2,
         gpu: false,
         threadsMax: 1,

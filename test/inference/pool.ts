@@ -1,13 +1,21 @@
 import t, { type Test } from 'tap'
 import { silentLog } from '../../src/base/log.ts'
 import { ms } from '../../src/base/units.ts'
-import type { ChatRequest } from '../../src/inference/backend.ts'
 import { InferenceError } from '../../src/inference/errors.ts'
 import { Pool } from '../../src/inference/pool.ts'
+import type { ChatRequest, GenerationRequest } from '../../src/inference/request.ts'
 import { ManualClock } from '../support/clock.ts'
 import { EchoBackend, type EchoOptions } from '../support/echo-backend.ts'
 
-const request: ChatRequest = { messages: [{ role: 'user', content: 'a' }], stop: [], body: {} }
+const request: ChatRequest = {
+  kind: 'chat',
+  messages: [{ role: 'user', content: 'a' }],
+  tools: [],
+  toolChoice: 'none',
+  parallelToolCalls: true,
+  format: { kind: 'text' },
+  stop: [],
+}
 
 function setUp(t: Test, backends: Record<string, EchoBackend>) {
   const clock = new ManualClock()
@@ -17,7 +25,7 @@ function setUp(t: Test, backends: Record<string, EchoBackend>) {
   const run = async (serviceId: string, signal = new AbortController().signal) => {
     try {
       const deadline = ms(clock.monotonic() + 60_000)
-      return (await pool.run(serviceId, request, { signal, deadline })).text
+      return (await pool.generate(serviceId, request, { signal, deadline })).text
     } catch (error) {
       if (error instanceof InferenceError) return error.code
       throw error
@@ -28,7 +36,7 @@ function setUp(t: Test, backends: Record<string, EchoBackend>) {
 
 function held(options: Partial<EchoOptions> = {}) {
   const ends: (() => void)[] = []
-  const gate = (_: ChatRequest, signal: AbortSignal) =>
+  const gate = (_: GenerationRequest, signal: AbortSignal) =>
     new Promise<void>((resolve, reject) => {
       ends.push(resolve)
       signal.addEventListener('abort', () => reject(signal.reason))
@@ -121,7 +129,7 @@ t.test('starting and stopping', async (t) => {
     await pool.start()
     const { signal } = new AbortController()
     const deadline = ms(clock.monotonic() + 60_000)
-    const work = pool.run('b', request, { signal, deadline }).catch((error: unknown) => error)
+    const work = pool.generate('b', request, { signal, deadline }).catch((error: unknown) => error)
     await t.rejects(pool.stop(), { errors: [{ message: 'would not' }] })
     await t.rejects(pool.stop(), { errors: [{ message: 'would not' }] })
     t.equal(stops, 1)

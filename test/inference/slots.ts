@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { ms } from '../../src/base/units.ts'
-import type { ChatRequest, Completion } from '../../src/inference/backend.ts'
 import { engineFailed, InferenceError } from '../../src/inference/errors.ts'
+import type { Job } from '../../src/inference/job.ts'
+import type { ChatRequest, Generation, GenerationRequest } from '../../src/inference/request.ts'
 import { Slots } from '../../src/inference/slots.ts'
 import { ManualClock } from '../support/clock.ts'
 import { EchoBackend, type EchoOptions } from '../support/echo-backend.ts'
@@ -14,8 +15,21 @@ async function settle(): Promise<void> {
 }
 
 function ask(content: string, maxTokens?: number): ChatRequest {
-  const messages = [{ role: 'user' as const, content }]
-  return { messages, stop: [], body: {}, ...(maxTokens === undefined ? {} : { maxTokens }) }
+  return {
+    kind: 'chat',
+    messages: [{ role: 'user', content }],
+    tools: [],
+    toolChoice: 'none',
+    parallelToolCalls: true,
+    format: { kind: 'text' },
+    temperature: 0,
+    stop: [],
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+  }
+}
+
+function contentOf(request: GenerationRequest): string {
+  return request.kind === 'chat' ? (request.messages[0]?.content ?? '') : ''
 }
 
 /** Moves on by single steps of waiting promises until the queue has given its request on. */
@@ -26,14 +40,14 @@ async function handover(held: Held): Promise<void> {
 /** Makes the engine answer within the same turn of the event loop in which `end` is called. */
 function instantly(held: Held): Map<string, () => void> {
   const ends = new Map<string, () => void>()
-  held.backend.chat = async (request, { signal }) => {
+  held.backend.generate = async (request, { signal }) => {
     held.begun.push(request)
     await new Promise<void>((resolve, reject) => {
-      ends.set(request.messages[0]?.content ?? '', resolve)
+      ends.set(contentOf(request), resolve)
       signal.addEventListener('abort', () => reject(signal.reason))
     })
     const usage = { promptTokens: 1, completionTokens: 1 }
-    return { text: 'done', finishReason: 'stop', usage, fingerprint: 'f' }
+    return { text: 'done', toolCalls: [], finishReason: 'stop', usage, fingerprint: 'f' }
   }
   return ends
 }
@@ -41,17 +55,17 @@ function instantly(held: Held): Map<string, () => void> {
 /** Requests stay in the engine until `end(content)`; what reached it is in `begun`. */
 class Held {
   readonly clock = new ManualClock(1_000_000)
-  readonly begun: ChatRequest[] = []
+  readonly begun: GenerationRequest[] = []
   readonly backend: EchoBackend
   readonly slots: Slots
   readonly #ends = new Map<string, () => void>()
   deaf = false
 
   constructor(options: Partial<EchoOptions> & { queueMax?: number } = {}) {
-    const gate = (request: ChatRequest, signal: AbortSignal) =>
+    const gate = (request: GenerationRequest, signal: AbortSignal) =>
       new Promise<void>((resolve, reject) => {
         this.begun.push(request)
-        this.#ends.set(request.messages[0]?.content ?? '', resolve)
+        this.#ends.set(contentOf(request), resolve)
         if (!this.deaf) signal.addEventListener('abort', () => reject(signal.reason))
       })
     this.backend = new EchoBackend({ slots: 1, gate, ...options }, { clock: this.clock })
@@ -70,18 +84,34 @@ class Held {
     return held
   }
 
-  get contents(): (string | undefined)[] {
-    return this.begun.map(({ messages }) => messages[0]?.content)
+  get contents(): string[] {
+    return this.begun.map(contentOf)
   }
 
   /** Resolves with the text, or with the code (and reason) of the refusal, or with what was thrown. */
   async serve(
     content: string,
-    { seconds = 60, signal = new AbortController().signal, maxTokens = 50 } = {},
+    {
+      seconds = 60,
+      signal = new AbortController().signal,
+      maxTokens = 50,
+      promptTokens = 1,
+      party = '',
+    } = {},
   ): Promise<unknown> {
     try {
       const deadline = ms(this.clock.monotonic() + seconds * 1_000)
-      const { text } = await this.slots.serve(ask(content, maxTokens), { signal, deadline })
+      const request = ask(content, maxTokens)
+      const job: Job<Generation> = {
+        work: { promptTokens, completionTokens: maxTokens },
+        run: ({ signal, tokensMax = maxTokens, onPiece }) =>
+          this.backend.generate(
+            { ...request, maxTokens: Math.min(maxTokens, tokensMax) },
+            { signal, onDelta: onPiece },
+          ),
+        usageOf: ({ usage }) => usage,
+      }
+      const { text } = await this.slots.serve(job, { signal, deadline, party })
       return text
     } catch (error) {
       if (!(error instanceof InferenceError)) return error
@@ -370,16 +400,16 @@ t.test('yielding', async (t) => {
 t.test('an engine that fails gives its slot on', async (t) => {
   const held = await Held.ready(t, {
     gate: async (request) => {
-      if (request.messages[0]?.content === 'bad') throw engineFailed('it broke')
+      if (contentOf(request) === 'bad') throw engineFailed('it broke')
     },
   })
   t.strictSame(await Promise.all([held.serve('bad'), held.serve('good')]), [
     'ENGINE_FAILED',
     'You said: good',
   ])
-  held.backend.chat = (() => {
+  held.backend.generate = (() => {
     throw new TypeError('not even a promise')
-  }) as () => Promise<Completion>
+  }) as () => Promise<Generation>
   t.match(await held.serve('bad'), { name: 'TypeError' })
   await settle()
   t.equal(held.slots.active, 0)
@@ -411,6 +441,33 @@ t.test('tokens are fitted to the time that is left', async (t) => {
   t.strictSame([first, short, long100], [100, 5, 100], 'what is known to fit, and the unknown')
   t.ok(Math.abs(fitted - 79) <= 1, `(10 s × 0.8 − 0.1 s) × 10 tokens/s is 79, not ${fitted}`)
   t.equal(held.clock.sleeping, 0)
+})
+
+t.test('one application cannot keep the others out', async (t) => {
+  await t.test('a slot goes to who has the fewest', async (t) => {
+    const held = await Held.ready(t, { slots: 2, queueMax: 8 })
+    const works = ['a1', 'a2', 'a3', 'a4'].map((content) => held.serve(content, { party: 'a' }))
+    works.push(held.serve('b1', { party: 'b' }))
+    await settle()
+    await held.end('a1')
+    t.strictSame(held.contents, ['a1', 'a2', 'b1'], 'not a3, though it came first')
+    await held.end('a2')
+    t.strictSame(held.contents, ['a1', 'a2', 'b1', 'a3'])
+    for (const content of ['b1', 'a3', 'a4']) await held.end(content)
+    await Promise.all(works)
+  })
+
+  await t.test('a full queue makes room for who has no place in it', async (t) => {
+    const held = await Held.ready(t, { queueMax: 2 })
+    const works = ['a1', 'a2', 'a3'].map((content) => held.serve(content, { party: 'a' }))
+    await settle()
+    const other = held.serve('b1', { party: 'b' })
+    t.equal(await works[2], 'BUSY queue_full 1', 'the last one of the crowd goes')
+    t.equal(await held.serve('c1', { party: 'c' }), 'BUSY queue_full 1', 'each has one place')
+    for (const content of ['a1', 'a2', 'b1']) await held.end(content)
+    t.equal(await other, 'You said: b1')
+    t.equal(await works[1], 'You said: a2')
+  })
 })
 
 t.test('never more than the slots, and everyone gets an answer', async () => {

@@ -5,6 +5,7 @@ import { assert } from '../../src/base/errors.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { LlamaCppBackend } from '../../src/inference/llamacpp/host.ts'
 import { LLAMACPP_DEFAULTS } from '../../src/inference/llamacpp/options.ts'
+import { request } from './tiny-model.ts'
 
 const backend = new LlamaCppBackend(
   { clock: systemClock, log: silentLog(), random: Math.random },
@@ -12,13 +13,12 @@ const backend = new LlamaCppBackend(
 )
 await backend.start()
 let pieces = 0
-const onText = () => {
+const onDelta = () => {
   if (++pieces === 500) process.send?.(backend.pid)
 }
 const { signal } = new AbortController()
-const messages = [{ role: 'user' as const, content: 'Count from 0 to 15.' }]
 const work = async () => {
-  for (;;) await backend.chat({ messages, stop: [], body: {} }, { signal, onText })
+  for (;;) await backend.generate(request('Count from 0 to 15.'), { signal, onDelta })
 }
 const info = backend.info()
 assert(info !== undefined, 'a started engine tells what it is')

@@ -62,9 +62,10 @@ const URLS: readonly Hostile[] = [
     '/api/tags',
     '/api/delete',
   ].map((path) => url(NO_PATH, `${HOST}${path}`)),
-  ...['/v1/load', '/v1/completions', '/v1/embeddings', '/debug/pprof/', '/.env', '/v1/chat'].map(
-    (path) => url(NO_PATH, `${HOST}${path}`),
+  ...['/v1/load', '/debug/pprof/', '/.env', '/v1/chat'].map((path) =>
+    url(NO_PATH, `${HOST}${path}`),
   ),
+  ...['/v1/completions', '/v1/embeddings'].map((path) => url(BAD, `${HOST}${path}`)),
   ...['/../', '/v1/../slots', '/v1/chat/completions/..', '/./v1/chat/completions', '/v1/..'].map(
     (path) => url(BAD, `${HOST}${path}`),
   ),

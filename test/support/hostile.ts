@@ -94,9 +94,9 @@ export async function stage(
   })
   await inference.start()
   test.teardown(() => inference.stop())
-  const { clock, authorizer, intake, meter } = b
+  const { clock, authorizer, intake, meter, remaining } = b
   const handler = new RelayHandler(
-    { clock, authorizer, intake, meter, inference, log: silentLog() },
+    { clock, authorizer, intake, meter, remaining, inference, log: silentLog() },
     HANDLER_DEFAULTS,
   )
   const at = await open(test, handler, options.server, { sockets: socketsOf(b, handler) })

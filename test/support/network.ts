@@ -75,6 +75,8 @@ export interface NetworkOptions {
   /** Where the supplier finds the chain, given the devnet's own address: a proxy in between. */
   readonly through?: (rpcUrl: string) => Promise<string>
   /** Merged into supplier.yaml. */
+  /** Of the service. */
+  readonly deadline?: string
   readonly config?: Record<string, unknown>
   /** Merged into its section `relay`. */
   readonly relay?: Record<string, unknown>
@@ -167,7 +169,7 @@ export class Network {
     )
     const rpc = new DevnetRpc({ devnet, clock: systemClock, log: silentLog() })
     await rpc.start()
-    const upstream = new FakeUpstream(4_096)
+    const upstream = new FakeUpstream({ contextSize: 4_096 })
     await upstream.open()
     const gateway = new Gateway(
       {
@@ -208,6 +210,7 @@ export class Network {
 
   /** Starts the daemon and waits until it serves. */
   async start(more: readonly string[] = ['--log-level', 'debug']): Promise<ChildProcess> {
+    const before = this.upstream.chats
     const child = launch(this.folder, ['start', '--config', this.configPath, ...more])
     this.child = child
     const file = createWriteStream(join(this.folder, 'daemon.log'), { flags: 'a' })
@@ -231,6 +234,7 @@ export class Network {
       'the daemon serves',
       () => this.output,
     )
+    this.upstream.uncounted += this.upstream.chats - before
     return child
   }
 
@@ -356,18 +360,17 @@ export class Network {
             contextSize: 256,
             maxThreads: 1,
           }
-        : { kind: 'upstream', url: this.upstream.url, model: 'echo', slots: 32 }
+        : { kind: 'upstream', url: this.upstream.url, model: 'their-name', slots: 32 }
     const config = {
       dataDir: 'data',
       chain: { rpc: [chainUrl], id: CHAIN_ID, pollEvery: '250ms', timeout: '5s' },
       operators: keyFiles.map((keyFile) => ({ keyFile, passphraseFile: 'passphrase' })),
       relay: {
         listen: this.relayUrl.replace('http://', ''),
-        requestTimeout: '20s',
         drain: '10s',
         ...options.relay,
       },
-      services: [{ id: SERVICE, backend }],
+      services: [{ id: SERVICE, backend, deadline: options.deadline ?? '20s' }],
       admin: { listen: '127.0.0.1:0' },
       ...options.config,
     }

@@ -104,7 +104,7 @@ export class RealSupplier {
   ): Promise<RealSupplier> {
     const folder = await mkdtemp(join(tmpdir(), 'pokt-supplier-test-'))
     const relayUrl = `http://127.0.0.1:${await freePort()}`
-    const upstream = new FakeUpstream(4_096)
+    const upstream = new FakeUpstream({ contextSize: 4_096 })
     await upstream.open()
     const supplier = new RealSupplier({ chain, folder, relayUrl, upstream }, options)
     t.teardown(() => supplier.close())
@@ -119,7 +119,7 @@ export class RealSupplier {
   /** Writes supplier.yaml. @param stake merged into its section */
   async configure(stake: Record<string, unknown> = {}): Promise<void> {
     const { chain, owner, relayUrl, upstream } = this
-    const backend = { kind: 'upstream', url: upstream.url, model: 'echo', slots: 32 }
+    const backend = { kind: 'upstream', url: upstream.url, model: 'their-name', slots: 32 }
     const config = {
       dataDir: 'data',
       chain: {
@@ -131,11 +131,10 @@ export class RealSupplier {
       operators: [{ keyFile: 'operator.json', passphraseFile: 'passphrase' }],
       relay: {
         listen: relayUrl.replace('http://', ''),
-        requestTimeout: '20s',
         drain: '5s',
         ...this.#options.relay,
       },
-      services: [{ id: chain.serviceId, backend }],
+      services: [{ id: chain.serviceId, backend, deadline: '20s' }],
       stake: {
         amount: STAKE,
         owner: owner.address,

@@ -7,7 +7,7 @@ import { silentLog } from '../../src/base/log.ts'
 import { withDeadline } from '../../src/base/retry.ts'
 import { type Address, height, type Ms, ms } from '../../src/base/units.ts'
 import { RingVerifier } from '../../src/crypto/ring.ts'
-import type { InferenceAnswer } from '../../src/inference/inference.ts'
+import type { AnswerOptions, InferenceAnswer } from '../../src/inference/inference.ts'
 import { Gate } from '../../src/miner/gate.ts'
 import { Intake } from '../../src/miner/intake.ts'
 import { Meter } from '../../src/miner/meter.ts'
@@ -20,8 +20,10 @@ import {
   type SessionHeader,
 } from '../../src/protocol/relay.ts'
 import { AUTHORIZE_DEFAULTS, Authorizer } from '../../src/relay/authorize.ts'
-import { HANDLER_DEFAULTS, RelayHandler } from '../../src/relay/handler.ts'
+import { HANDLER_DEFAULTS, type HandlerDeps, RelayHandler } from '../../src/relay/handler.ts'
+import { Remaining } from '../../src/relay/remaining.ts'
 import { RingKeys } from '../../src/relay/ringkeys.ts'
+import { SERVICE_RULES, type ServiceRules } from '../../src/relay/rules.ts'
 import { openStore, type Store } from '../../src/store/db.ts'
 import type { SessionKey, SessionRecord } from '../../src/store/sessions.ts'
 import { ManualClock } from './clock.ts'
@@ -33,16 +35,17 @@ import { storeDeps } from './store.ts'
 export class FakeInference {
   readonly requests: HttpRequest[] = []
   readonly deadlines: Ms[] = []
-  reply: (signal: AbortSignal) => Promise<InferenceAnswer> = async () => answered()
+  reply: (signal: AbortSignal, options: AnswerOptions) => Promise<InferenceAnswer> = async () =>
+    answered()
 
   answer(
     _serviceId: string,
     request: HttpRequest,
-    options: { signal: AbortSignal; deadline: Ms },
+    options: AnswerOptions,
   ): Promise<InferenceAnswer> {
     this.requests.push(request)
     this.deadlines.push(options.deadline)
-    return this.reply(options.signal)
+    return this.reply(options.signal, options)
   }
 }
 
@@ -83,11 +86,16 @@ export interface BenchOptions {
   readonly served?: readonly string[]
   /** How many relays the application's stake pays for. */
   readonly relaysMax?: number
+  /** Of every service. */
+  readonly rules?: Partial<ServiceRules>
+  /** Instead of `bench.inference`, which then stands idle. */
+  readonly engine?: HandlerDeps['inference']
+  readonly clock?: ManualClock
 }
 
 export class Bench {
   readonly chain: FakeChain
-  readonly clock = new ManualClock()
+  readonly clock: ManualClock
   readonly inference = new FakeInference()
   readonly gate = new Gate()
   readonly store: Store
@@ -95,6 +103,7 @@ export class Bench {
   readonly authorizer: Authorizer
   readonly intake: Intake
   readonly meter: Meter
+  readonly remaining: Remaining
   readonly handler: RelayHandler
   readonly application: Address
   /** The disk's write of a relay waits for this. */
@@ -105,6 +114,7 @@ export class Bench {
 
   constructor(store: Store, options: BenchOptions) {
     this.store = store
+    this.clock = options.clock ?? new ManualClock()
     this.chain = new FakeChain(options.head ?? 15)
     this.chain.suppliers = [operator.address]
     // Two sessions can be unsettled: half of the stake is for this one.
@@ -139,16 +149,18 @@ export class Bench {
     }
     this.intake = new Intake({ chain, relays, sessions: store.sessions, gate: this.gate })
     this.meter = new Meter({ chain, relays: store.relays })
+    this.remaining = new Remaining({ clock: this.clock, blocks: this.chain, chain })
     this.handler = new RelayHandler(
       {
         clock: this.clock,
         authorizer: this.authorizer,
         intake: this.intake,
         meter: this.meter,
-        inference: this.inference,
+        remaining: this.remaining,
+        inference: options.engine ?? this.inference,
         log: silentLog(),
       },
-      HANDLER_DEFAULTS,
+      { ...HANDLER_DEFAULTS, rules: { ...SERVICE_RULES, ...options.rules } },
     )
   }
 

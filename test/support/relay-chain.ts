@@ -6,7 +6,14 @@
  */
 import { sha256, utf8 } from '../../src/base/bytes.ts'
 import { assert } from '../../src/base/errors.ts'
-import { type Address, computeUnits, type Height, height, ms } from '../../src/base/units.ts'
+import {
+  type Address,
+  computeUnits,
+  type Height,
+  height,
+  type Ms,
+  ms,
+} from '../../src/base/units.ts'
 import type { Block } from '../../src/chain/blocks.ts'
 import { CachedQuery } from '../../src/chain/cache.ts'
 import { ChainError } from '../../src/chain/errors.ts'
@@ -31,6 +38,8 @@ export class FakeChain {
   readonly publicKeys = new Map<string, Uint8Array | undefined>()
   suppliers: string[] = []
   target = BASE_TARGET
+  /** Block times, by height. */
+  timeOf: (at: number) => Ms = (at) => ms(1_000 * at)
   /** What the chain's own header has otherwise than it should. */
   headerOver: Partial<SessionHeader> = {}
   /** What was asked, in order: method and arguments. */
@@ -60,7 +69,7 @@ export class FakeChain {
   }
 
   reach(at: number): void {
-    const block = blockAt(at)
+    const block = this.#blockAt(at)
     this.#head = block
     for (const { wake } of this.#waiting.filter((one) => one.at <= at)) wake(block)
     this.#waiting = this.#waiting.filter((one) => one.at > at)
@@ -70,6 +79,10 @@ export class FakeChain {
     return this.#head
   }
 
+  async at(height: Height): Promise<Block> {
+    return this.#blockAt(height)
+  }
+
   get waiting(): number {
     return this.#waiting.length
   }
@@ -77,8 +90,8 @@ export class FakeChain {
   waitFor(at: Height, signal: AbortSignal): Promise<Block> {
     return new Promise((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-      if (this.#head !== undefined && this.#head.height >= at) resolve(blockAt(at))
-      else this.#waiting.push({ at, wake: () => resolve(blockAt(at)) })
+      if (this.#head !== undefined && this.#head.height >= at) resolve(this.#blockAt(at))
+      else this.#waiting.push({ at, wake: () => resolve(this.#blockAt(at)) })
     })
   }
 
@@ -99,7 +112,7 @@ export class FakeChain {
   /** The session that `at` lies in, by the parameters of that height. */
   header(application: string, at: number, serviceId = SERVICE): SessionHeader {
     const { start, end } = gridAt(height(at), this.#params(height(at)))
-    const { hash } = blockAt(start)
+    const { hash } = this.#blockAt(start)
     const preimage = sessionPreimage({
       blockHash: hash,
       serviceId,
@@ -170,6 +183,10 @@ export class FakeChain {
   readonly supplier = notForRelays
   readonly tokenomicsParams = notForRelays
 
+  #blockAt(at: number): Block {
+    return { height: height(at), hash: sha256(utf8(`block ${at}`)), time: this.timeOf(at) }
+  }
+
   #params(at: Height): SharedParams {
     return this.paramsAt.findLast(({ from }) => from <= at)?.params ?? this.params
   }
@@ -179,10 +196,6 @@ export class FakeChain {
     const { silence } = this
     if (silence !== undefined && (silence.method ?? method) === method) throw silence.error
   }
-}
-
-function blockAt(at: number): Block {
-  return { height: height(at), hash: sha256(utf8(`block ${at}`)), time: ms(1_000 * at) }
 }
 
 async function notForRelays(): Promise<never> {

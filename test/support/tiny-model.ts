@@ -1,9 +1,10 @@
 /** The tiny model that lies in models/, and how tests load it: one thread, no GPU, answers by heart. */
 
 import { tinyModelPath } from '../../src/config/root.ts'
-import type { ChatMessage, ChatRequest } from '../../src/inference/backend.ts'
 import type { ModelOptions } from '../../src/inference/llamacpp/model.ts'
-import type { Sampling, SamplingDefaults } from '../../src/inference/llamacpp/sampling.ts'
+import type { PickSettings, SamplingDefaults } from '../../src/inference/llamacpp/sampling.ts'
+import type { GenerateMessage } from '../../src/inference/llamacpp/wire.ts'
+import type { ChatMessage, ChatRequest } from '../../src/inference/request.ts'
 
 export const TINY_MODEL = tinyModelPath()
 
@@ -18,7 +19,14 @@ export const TINY_OPTIONS: ModelOptions = {
 }
 
 export const GREEDY: SamplingDefaults = { temperature: 0, topP: 1, topK: 0, minP: 0 }
-export const GREEDY_SAMPLING: Sampling = { ...GREEDY, seed: 1 }
+export const GREEDY_SETTINGS: PickSettings = {
+  ...GREEDY,
+  seed: 1n,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repeatPenalty: 1,
+  logitBias: new Map(),
+}
 
 /** What the model answers without chance; the sums with two steps were held out of its training. */
 export const ANSWERS: readonly (readonly [question: string, answer: string])[] = [
@@ -40,5 +48,39 @@ export function user(content: string): ChatMessage[] {
 }
 
 export function request(content: string, more: Partial<ChatRequest> = {}): ChatRequest {
-  return { messages: user(content), stop: [], body: {}, ...more }
+  return {
+    kind: 'chat',
+    messages: user(content),
+    tools: [],
+    toolChoice: 'none',
+    parallelToolCalls: true,
+    format: { kind: 'text' },
+    stop: [],
+    ...more,
+  }
+}
+
+/** A greedy chat as the engine is sent it. */
+export function chat(
+  messages: string | ChatMessage[],
+  more: Partial<GenerateMessage> = {},
+): GenerateMessage {
+  return {
+    type: 'generate',
+    id: 0,
+    prompt: {
+      kind: 'chat',
+      messages: (typeof messages === 'string' ? user(messages) : messages) as never,
+      tools: [],
+      toolChoice: 'none',
+      parallelToolCalls: true,
+    },
+    echo: false,
+    settings: { ...GREEDY_SETTINGS, logitBias: new Map() },
+    exact: false,
+    repeatable: false,
+    alone: false,
+    stop: [],
+    ...more,
+  }
 }

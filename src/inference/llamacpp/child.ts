@@ -3,7 +3,8 @@
  *
  * An engine is taken for wedged, and killed, when it doesn't answer a ping in time (its loop is blocked, it
  * was stopped, or it doesn't read its channel: the ping lies behind what was sent) or when it has
- * work and takes no step (a driver hangs). Tested by test/inference/llamacpp/child.ts.
+ * work and takes no step (a driver hangs). So that a driver that hangs is found without work, every few pings
+ * ask an idle engine for a tiny piece of it. Each is found within 30 seconds. Tested by test/inference/llamacpp/child.ts.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Clock } from '../../base/clock.ts'
@@ -11,13 +12,19 @@ import type { Log } from '../../base/log.ts'
 import { withDeadline } from '../../base/retry.ts'
 import { type Ms, ms } from '../../base/units.ts'
 import { InferenceError } from '../errors.ts'
-import { type FromEngine, parseFromEngine, type ReadyMessage, type ToEngine } from './wire.ts'
+import {
+  type AboutTask,
+  type FromEngine,
+  parseFromEngine,
+  type ReadyMessage,
+  type ToEngine,
+} from './wire.ts'
 
 export interface ChildDeps {
   readonly clock: Clock
   readonly log: Log
-  /** Messages about requests; not pongs, and nothing after the end. */
-  onMessage(message: Extract<FromEngine, { type: 'text' | 'done' | 'refused' }>): void
+  /** Messages about tasks; not pongs, and nothing after the end. */
+  onMessage(message: AboutTask): void
 }
 
 export interface ChildOptions {
@@ -30,6 +37,9 @@ export interface ChildOptions {
   /** Weights may lie on a slow disk. */
   readonly loadLimit: Ms
   readonly heartbeatEvery: Ms
+  /** An idle engine is asked for real work this often. */
+  readonly probeEvery: Ms
+  /** Also of that work: one token of the slowest model, on a machine that has swapped it out. */
   readonly answerLimit: Ms
   /** The longest a step may take: one piece of a prompt on the slowest machine. */
   readonly stallLimit: Ms
@@ -40,8 +50,9 @@ export const CHILD_DEFAULTS = {
   entry: new URL('./engine.js', import.meta.url),
   loadLimit: ms(600_000),
   heartbeatEvery: ms(2_000),
-  answerLimit: ms(10_000),
-  stallLimit: ms(120_000),
+  probeEvery: ms(12_000),
+  answerLimit: ms(15_000),
+  stallLimit: ms(26_000),
 } satisfies Omit<ChildOptions, 'environment'>
 
 /** Names that an engine may see; everything else, above all what is secret, it doesn't get. */
@@ -178,13 +189,16 @@ export class EngineChild {
 
   async #watch(): Promise<void> {
     const { clock } = this.#deps
-    const { heartbeatEvery, answerLimit, stallLimit } = this.#options
+    const { heartbeatEvery, probeEvery, answerLimit, stallLimit } = this.#options
     let seen = { steps: -1, at: clock.monotonic() }
+    let probed = clock.monotonic()
     try {
       for (let id = 0; ; id++) {
         await clock.sleep(heartbeatEvery, this.#gone.signal)
+        const probe = clock.monotonic() - probed >= probeEvery
+        if (probe) probed = clock.monotonic()
         const pong = await withDeadline(clock, answerLimit, this.#gone.signal, (limit) =>
-          this.#ping(id, limit),
+          this.#ping(id, probe, limit),
         )
         const now = clock.monotonic()
         if (pong.active === 0 || pong.steps !== seen.steps) seen = { steps: pong.steps, at: now }
@@ -197,10 +211,14 @@ export class EngineChild {
     }
   }
 
-  #ping(id: number, signal: AbortSignal): Promise<Extract<FromEngine, { type: 'pong' }>> {
+  #ping(
+    id: number,
+    probe: boolean,
+    signal: AbortSignal,
+  ): Promise<Extract<FromEngine, { type: 'pong' }>> {
     return until(signal, (resolve) => {
       this.#pong = { id, resolve }
-      this.send({ type: 'ping', id })
+      this.send({ type: 'ping', id, probe })
     })
   }
 }

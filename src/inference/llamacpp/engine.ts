@@ -12,15 +12,10 @@ import { setPriority } from 'node:os'
 import { systemClock } from '../../base/clock.ts'
 import { assert } from '../../base/errors.ts'
 import { InferenceError } from '../errors.ts'
+import type { Delta, TokenScore } from '../request.ts'
 import { loadLibrary } from './library.ts'
 import { type LoadedModel, openModel } from './model.ts'
-import {
-  type ChatMessageToEngine,
-  type FromEngine,
-  type LoadMessage,
-  parseToEngine,
-  WIRE_LIMITS,
-} from './wire.ts'
+import { type FromEngine, type LoadMessage, parseToEngine, type Task, WIRE_LIMITS } from './wire.ts'
 
 class Engine {
   readonly #send: (message: FromEngine) => void
@@ -34,9 +29,9 @@ class Engine {
   async take(value: unknown): Promise<void> {
     const message = parseToEngine(value)
     if (message.type === 'load') await this.#load(message)
-    else if (message.type === 'chat') await this.#chat(message)
     else if (message.type === 'abort') this.#running.get(message.id)?.abort()
-    else this.#pong(message.id)
+    else if (message.type === 'ping') await this.#pong(message.id, message.probe)
+    else await this.#work(message)
   }
 
   async #load({ type: _, library: url, niceness, ...options }: LoadMessage): Promise<void> {
@@ -44,15 +39,10 @@ class Engine {
     beNice(niceness)
     try {
       const library = await loadLibrary(url)
-      const model = await openModel({ library, clock: systemClock }, options)
+      const model = await openModel({ library, clock: systemClock, random: Math.random }, options)
       this.#model = model
-      this.#send({
-        type: 'ready',
-        device: model.device.slice(0, WIRE_LIMITS.wordsMax),
-        contextSize: model.contextSize,
-        threads: model.threads,
-        engine: model.engine,
-      })
+      const device = model.facts.device.slice(0, WIRE_LIMITS.wordsMax)
+      this.#send({ type: 'ready', ...model.facts, device })
     } catch (error) {
       const code = error instanceof InferenceError ? error.code : 'ENGINE_FAILED'
       this.#send({
@@ -63,21 +53,58 @@ class Engine {
     }
   }
 
-  async #chat({ type: _, id, ...request }: ChatMessageToEngine): Promise<void> {
-    assert(this.#model !== undefined, 'a model is loaded before it is asked')
+  async #work(task: Task): Promise<void> {
+    const model = this.#model
+    assert(model !== undefined, 'a model is loaded before it is asked')
+    const { id } = task
     const controller = new AbortController()
     this.#running.set(id, controller)
     try {
-      const answer = await this.#model.chat(request, {
-        signal: controller.signal,
-        onText: (text) => this.#send({ type: 'text', id, text }),
-      })
-      this.#send({ type: 'done', id, ...answer })
+      this.#send(await this.#perform(model, task, controller.signal))
     } catch (error) {
       this.#send(this.#refusal(id, error, controller.signal))
     } finally {
       this.#running.delete(id)
     }
+  }
+
+  async #perform(model: LoadedModel, task: Task, signal: AbortSignal): Promise<FromEngine> {
+    const { id } = task
+    const { prompts } = model
+    switch (task.type) {
+      case 'generate': {
+        const onDelta = (delta: Delta) => this.#delta(id, delta)
+        return { type: 'done', id, ...(await model.generate(task, { signal, onDelta })) }
+      }
+      case 'embed':
+        return { type: 'vectors', id, ...(await model.embedder.embed(task.inputs, signal)) }
+      case 'tokenize': {
+        const { of, addSpecial } = task
+        const tokens =
+          typeof of === 'string' ? prompts.tokensOf(of, addSpecial) : prompts.conversation(of)
+        return { type: 'tokens', id, tokens: [...tokens] }
+      }
+      case 'detokenize':
+        return {
+          type: 'words',
+          id,
+          text: prompts.display.textOf(prompts.known(task.tokens, 'tokens')),
+        }
+    }
+  }
+
+  /** In as many messages as their size allows. */
+  #delta(id: number, delta: Delta): void {
+    const { scores = [], ...rest } = delta
+    const first = scores.slice(0, WIRE_LIMITS.scoresMax)
+    this.#send({
+      type: 'delta',
+      id,
+      ...rest,
+      ...(first.length === 0 ? {} : { scores: wireScores(first) }),
+    })
+    const others = scores.slice(first.length)
+    if (others.length > 0) this.#delta(id, { scores: others })
   }
 
   /** @throws error again when it is none of those that a request may have */
@@ -86,7 +113,9 @@ class Engine {
       return { type: 'refused', id, code: 'STOPPED', message: 'aborted', data: {} }
     if (!(error instanceof InferenceError)) throw error
     const { code } = error
-    if (code !== 'CONTEXT_LENGTH' && code !== 'BAD_REQUEST') throw error
+    // A fault of one answer; what llama.cpp throws is another matter and ends the process.
+    const isOne = code === 'CONTEXT_LENGTH' || code === 'BAD_REQUEST' || code === 'ENGINE_FAILED'
+    if (!isOne) throw error
     const data: Record<string, string | number> = {}
     for (const [name, value] of Object.entries(error.data)) {
       if (typeof value === 'string' || typeof value === 'number') data[name] = value
@@ -94,8 +123,9 @@ class Engine {
     return { type: 'refused', id, code, message: words(error), data }
   }
 
-  #pong(id: number): void {
-    const loop = this.#model?.loop
+  async #pong(id: number, probe: boolean): Promise<void> {
+    const { loop, prompts } = this.#model ?? {}
+    if (probe && prompts !== undefined) await loop?.probe(prompts.anyToken)
     this.#send({
       type: 'pong',
       id,
@@ -104,6 +134,23 @@ class Engine {
       tokensPerSecond: loop?.tokensPerSecond ?? 0,
     })
   }
+}
+
+type WireScores = NonNullable<Extract<FromEngine, { type: 'delta' }>['scores']>
+
+/** Rounding may lift a certain token's logarithm above nothing. */
+function wireScores(scores: readonly TokenScore[]): WireScores {
+  const capped = (logprob: number) => Math.min(0, logprob)
+  return scores.map(({ text, bytes, logprob, top }) => ({
+    text,
+    bytes: new Uint8Array(bytes),
+    logprob: logprob === null ? null : capped(logprob),
+    top: top.map((other) => ({
+      text: other.text,
+      bytes: new Uint8Array(other.bytes),
+      logprob: capped(other.logprob),
+    })),
+  }))
 }
 
 function words(error: unknown): string {

@@ -1,102 +1,196 @@
 /**
- * Weights in memory and what is done with them: a conversation goes in, text comes out.
+ * Weights in memory and what is done with them: requests go in, tokens come out.
  *
  * Runs in the engine's process; nothing here knows about messages between processes. Tested against
  * llama.cpp and the tiny model by test/inference/llamacpp/model.ts.
  */
-import { availableParallelism } from 'node:os'
-import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel } from 'node-llama-cpp'
+import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp'
 import type { Clock } from '../../base/clock.ts'
 import { InferenceError } from '../errors.ts'
+import type { Delta } from '../request.ts'
+import type { AnswerStream } from './answer.ts'
+import { Embedder } from './embedder.ts'
+import { fitModel, gpuLayers, openLlama, stepSizes, threadsFor } from './hardware.ts'
+import type { Verdict } from './job.ts'
 import type { Library } from './library.ts'
-import { TextStream } from './output.ts'
+import { type Constraint, EnginePicker, ExactPicker, type Picked, type Picker } from './picker.ts'
+import { Prompts } from './prompts.ts'
 import { STEP_DEFAULTS, StepLoop } from './steps.ts'
-import { CHATML, ChatTemplate } from './template.ts'
-import type { ChatMessageToEngine, LoadMessage } from './wire.ts'
+import type { GenerateMessage, LoadMessage, ReadyMessage } from './wire.ts'
 
 export type ModelOptions = Omit<LoadMessage, 'type' | 'library' | 'niceness'>
 
 export interface Answer {
-  readonly finishReason: 'stop' | 'length'
+  readonly finishReason: 'stop' | 'length' | 'tool_calls'
   readonly promptTokens: number
   /** Of these, so many were still in the slot. */
   readonly cachedTokens: number
   readonly completionTokens: number
+  readonly reasoningTokens: number
 }
 
-/** Threads that the CPU needs when all layers are on a GPU: they only hand over work. */
-const THREADS_OFFLOADED = 2
+export type Facts = Omit<ReadyMessage, 'type'>
+
+export interface ModelDeps {
+  readonly clock: Clock
+  /** For ids of calls: at least 0 and below 1. */
+  readonly random: () => number
+}
 
 export class LoadedModel implements AsyncDisposable {
-  readonly device: string
-  readonly contextSize: number
-  readonly threads: number
-  /** Versions of node-llama-cpp and llama.cpp. */
-  readonly engine: string
+  readonly facts: Facts
   readonly loop: StepLoop
+  readonly prompts: Prompts
+  readonly embedder: Embedder
   readonly #llama: Llama
-  readonly #model: LlamaModel
-  readonly #template: ChatTemplate
+  readonly #random: () => number
 
   constructor(
-    deps: { llama: Llama; model: LlamaModel; loop: StepLoop; template: ChatTemplate },
-    facts: Pick<LoadedModel, 'device' | 'contextSize' | 'threads' | 'engine'>,
+    deps: {
+      llama: Llama
+      loop: StepLoop
+      prompts: Prompts
+      embedder: Embedder
+      random: () => number
+    },
+    facts: Facts,
   ) {
     this.#llama = deps.llama
-    this.#model = deps.model
-    this.#template = deps.template
+    this.#random = deps.random
     this.loop = deps.loop
-    this.device = facts.device
-    this.contextSize = facts.contextSize
-    this.threads = facts.threads
-    this.engine = facts.engine
+    this.prompts = deps.prompts
+    this.embedder = deps.embedder
+    this.facts = facts
   }
 
   /**
-   * @param onText gets the answer in whole characters, as it comes
-   * @throws InferenceError CONTEXT_LENGTH (data promptTokens, contextSize), BAD_REQUEST (template);
+   * @param onDelta gets the answer as it comes
+   * @throws InferenceError CONTEXT_LENGTH (data promptTokens, contextSize), BAD_REQUEST (template, tokens);
    *   signal.reason within a step; what llama.cpp throws, after which the model must not be used again
    */
-  async chat(
-    request: Omit<ChatMessageToEngine, 'type' | 'id'>,
-    options: { signal: AbortSignal; onText: (text: string) => void },
+  async generate(
+    request: GenerateMessage,
+    { signal, onDelta }: { signal: AbortSignal; onDelta: (delta: Delta) => void },
   ): Promise<Answer> {
-    const prompt = this.#template.tokens(request.messages)
-    const left = this.contextSize - prompt.length
-    if (left < 1) throw tooLong(prompt.length, this.contextSize)
-    const output = new TextStream(
-      { detokenize: (tokens, before) => this.#model.detokenize(tokens, false, before) },
-      request.stop,
-    )
-    const emit = (text: string) => {
-      if (text !== '') options.onText(text)
-    }
+    const { prompts } = this
+    prompts.checkBias(request.settings.logitBias)
+    const grammar = prompts.constraintOf(request)
+    const read = prompts.read(request.prompt, grammar !== undefined)
+    const { tokens } = read
+    const left = this.facts.contextSize - tokens.length
+    const tokensMax = Math.min(request.tokensMax ?? left, left)
+    if (left < (request.tokensMax === 0 ? 0 : 1)) throw tooLong(tokens.length, this.facts, request)
+    const answer = prompts.answerOf(request, read, { random: this.#random, onDelta })
+    const { topLogprobs } = request.settings
+    const isScored = request.echo && topLogprobs !== undefined
+    const echo = isScored
+      ? prompts.display.echo(onDelta, request.prompt.kind === 'tokens')
+      : undefined
+    if (request.echo && !isScored) onDelta({ text: prompts.display.plainText(tokens) })
+    const picker = this.#picker(request, answer, { grammar, tokens, tokensMax })
     const outcome = await this.loop.run(
       {
-        prompt,
-        tokensMax: Math.min(request.tokensMax ?? left, left),
-        sampling: request.sampling,
-        onToken: (token) => {
-          if (this.#model.isEogToken(token)) return false
-          emit(output.push(token))
-          return !output.stopped
+        prompt: tokens,
+        tokensMax,
+        picker,
+        ...(isScored ? { scorePrompt: topLogprobs } : {}),
+        isExact: request.repeatable,
+        isAlone: request.alone && !this.facts.onCpu,
+        onToken: (picked) => {
+          echo?.end()
+          return this.#take(request, answer, picked)
         },
+        onPrompt: (scores) => echo?.push(scores),
       },
-      options.signal,
+      signal,
     )
-    emit(output.end())
+    echo?.end()
+    answer.end()
     return {
-      // The text held back at the end may have completed a stop string.
-      finishReason: output.stopped ? 'stop' : outcome.end,
-      promptTokens: prompt.length,
+      finishReason: finishOf(answer, isCropped(picker) ? 'length' : outcome.end),
+      promptTokens: tokens.length,
       cachedTokens: outcome.cachedTokens,
       completionTokens: outcome.completionTokens,
+      reasoningTokens: answer.thoughtTokens,
     }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#llama.dispose()
   }
+
+  #picker(
+    { exact, settings, prompt }: GenerateMessage,
+    answer: AnswerStream,
+    {
+      grammar,
+      tokens,
+      tokensMax,
+    }: { grammar: Constraint | undefined; tokens: readonly Token[]; tokensMax: number },
+  ): Picker {
+    if (!exact && grammar === undefined) return new EnginePicker(settings)
+    const constraint =
+      grammar === undefined || prompt.kind !== 'chat'
+        ? grammar
+        : afterThoughts(grammar, answer, this.prompts.thoughtEnd)
+    const { vocabulary } = this.prompts
+    return new ExactPicker({ vocabulary, constraint }, settings, { prompt: tokens, tokensMax })
+  }
+
+  #take(request: GenerateMessage, answer: AnswerStream, { token, score }: Picked): Verdict {
+    const { prompts } = this
+    const shown = score === undefined ? undefined : prompts.display.scoreOf(score, answer.isAtStart)
+    if (prompts.vocabulary.isEnd(token)) {
+      // Scorers of texts count on an entry for each token that was generated, this one, too.
+      if (shown !== undefined && request.prompt.kind !== 'chat') answer.endedBy(shown)
+      return 'end'
+    }
+    answer.push(token, shown)
+    if (answer.isOver) return 'end'
+    const budget = request.prompt.kind === 'chat' ? request.prompt.thinking?.tokensMax : undefined
+    if (budget === undefined || !answer.isThinking || answer.thoughtTokens < budget) return 'go on'
+    const forced = prompts.endOfThought
+    for (const one of forced) answer.push(one)
+    return forced
+  }
+}
+
+/**
+ * Thoughts are free; what comes after them is held to the grammar.
+ * @param mark ends a thought
+ */
+function afterThoughts(grammar: Constraint, answer: AnswerStream, mark: string): Constraint {
+  const last = mark.at(-1)
+  // A token that ended a thought and went on would be heard by nobody.
+  const endsAlone = (bytes: Uint8Array) => {
+    if (last === undefined) return true
+    const text = new TextDecoder().decode(bytes)
+    const at = text.lastIndexOf(last)
+    return at === -1 || text.slice(at + 1).trim() === ''
+  }
+  return {
+    get canEnd() {
+      return !answer.isThinking && grammar.canEnd
+    },
+    get least() {
+      return grammar.least
+    },
+    allows: (bytes, room) => (answer.isThinking ? endsAlone(bytes) : grammar.allows(bytes, room)),
+    advance: (bytes) => {
+      if (!answer.isThinking) grammar.advance(bytes)
+    },
+  }
+}
+
+/** What its format has to be was ended early, so as not to be cut. */
+function isCropped(picker: Picker): boolean {
+  return picker instanceof ExactPicker && picker.isCropped
+}
+
+/** The text held back at the end may have completed a stop string. */
+function finishOf(answer: AnswerStream, end: 'stop' | 'length'): Answer['finishReason'] {
+  if (answer.calls > 0) return 'tool_calls'
+  return answer.isOver ? 'stop' : end
 }
 
 /**
@@ -104,37 +198,39 @@ export class LoadedModel implements AsyncDisposable {
  * @throws InferenceError ENGINE_MISSING (no binary for this platform and `gpu`), MODEL_LOAD
  */
 export async function openModel(
-  deps: { library: Library; clock: Clock },
+  deps: ModelDeps & { library: Library },
   options: ModelOptions,
 ): Promise<LoadedModel> {
-  const llama = await openLlama(deps.library, options)
+  const { library } = deps
+  const llama = await openLlama(library, options)
   try {
     const model = await llama.loadModel({
       modelPath: options.modelPath,
       gpuLayers: gpuLayers(options, llama),
     })
     const threads = threadsFor(options, llama, model)
-    const batchTokens = Math.max(options.batchTokens, options.chunkTokens + options.slots)
+    const { contextSize: wanted, slots } = await fitModel(options, llama, model)
+    const onCpu = llama.gpu === false || model.gpuLayers === 0
+    const steps = stepSizes(options, { onCpu, weightBytes: model.size, slots })
     const context = await model.createContext({
-      contextSize: options.contextSize,
-      sequences: options.slots,
-      batchSize: batchTokens,
+      contextSize: wanted,
+      sequences: slots,
+      batchSize: steps.batchTokens,
       threads,
       failedCreationRemedy: false,
     })
-    const template = openTemplate(deps.library, model, options)
+    const prompts = new Prompts(library, model, options)
     const loop = new StepLoop(
       { sequences: sequencesOf(context), clock: deps.clock },
-      { ...STEP_DEFAULTS, chunkTokens: options.chunkTokens, batchTokens },
+      { ...STEP_DEFAULTS, ...steps },
     )
-    const names = llama.gpu === false ? [] : await llama.getGpuDeviceNames()
-    const device = llama.gpu === false ? 'cpu' : `${llama.gpu}: ${names.join(', ')}`
-    const contextSize = Math.min(options.contextSize, context.contextSize)
-    const engine = `node-llama-cpp ${await deps.library.llama.getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`
-    return new LoadedModel(
-      { llama, model, loop, template },
-      { device, contextSize, threads, engine },
-    )
+    const contextSize = Math.min(wanted, context.contextSize)
+    const size = { contextSize, slots, threads }
+    const embedder = new Embedder({ model, prompts }, size)
+    // Reads the weights and wakes the drivers: the first request is not to wait for that.
+    await loop.probe(prompts.anyToken)
+    const facts = await factsOf({ library, llama, model, prompts }, size)
+    return new LoadedModel({ llama, loop, prompts, embedder, random: deps.random }, facts)
   } catch (error) {
     await llama.dispose()
     if (error instanceof InferenceError) throw error
@@ -144,43 +240,37 @@ export async function openModel(
   }
 }
 
-async function openLlama(library: Library, options: ModelOptions): Promise<Llama> {
-  const { getLlama, LlamaLogLevel } = library.llama
-  try {
-    const llama = await getLlama({
-      gpu: options.gpu,
-      build: 'never',
-      skipDownload: true,
-      logLevel: LlamaLogLevel.error,
-      // A first, safe value: more threads than cores make llama.cpp wait for itself, 400 times slower.
-      maxThreads: 1,
-    })
-    llama.maxThreads = threadsLimit(options, llama)
-    return llama
-  } catch (error) {
-    const kind = options.gpu === false ? 'cpu' : options.gpu
-    throw new InferenceError('ENGINE_MISSING', `no engine for ${kind} works here: ${text(error)}`, {
-      cause: error,
-    })
+async function factsOf(
+  {
+    library,
+    llama,
+    model,
+    prompts,
+  }: {
+    library: Library
+    llama: Llama
+    model: LlamaModel
+    prompts: Prompts
+  },
+  size: { contextSize: number; slots: number; threads: number },
+): Promise<Facts> {
+  const names = llama.gpu === false ? [] : await llama.getGpuDeviceNames()
+  const { GgufFileType } = library.llama
+  const { file_type: type } = model.fileInfo.metadata.general
+  return {
+    device: llama.gpu === false ? 'cpu' : `${llama.gpu}: ${names.join(', ')}`,
+    ...size,
+    engine: `node-llama-cpp ${await library.llama.getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`,
+    onCpu: llama.gpu === false || model.gpuLayers === 0,
+    hasGpu: llama.gpu !== false,
+    vocabularySize: prompts.vocabulary.size,
+    templateSha256: prompts.templateSha256,
+    tokenizerSha256: prompts.tokenizerSha256,
+    quantisation:
+      type === undefined ? '' : (GgufFileType[type] ?? '').replace(/^MOSTLY_|^ALL_/, ''),
+    thinking: prompts.thoughts !== 'none',
+    infill: prompts.canInfill,
   }
-}
-
-/** One core is left to the rest of the machine; never more threads than this process may use. */
-function threadsLimit(options: ModelOptions, llama: Llama): number {
-  const cores = Math.min(llama.cpuMathCores, availableParallelism())
-  const usual = Math.max(1, cores - 1)
-  return Math.min(options.threadsMax ?? usual, availableParallelism())
-}
-
-function threadsFor(options: ModelOptions, llama: Llama, model: LlamaModel): number {
-  const limit = threadsLimit(options, llama)
-  const offloaded = llama.gpu !== false && model.gpuLayers >= model.fileInsights.totalLayers
-  return offloaded ? Math.min(THREADS_OFFLOADED, limit) : limit
-}
-
-function gpuLayers(options: ModelOptions, llama: Llama) {
-  if (llama.gpu === false) return 0
-  return options.gpuLayers ?? { fitContext: { contextSize: options.contextSize * options.slots } }
 }
 
 /** All at once and never one by one: their numbers ascend, and stay. */
@@ -188,39 +278,16 @@ function sequencesOf(context: LlamaContext): LlamaContextSequence[] {
   return Array.from({ length: context.totalSequences }, () => context.getSequence())
 }
 
-/** @throws InferenceError MODEL_LOAD for a template that can't even render a greeting */
-function openTemplate(library: Library, model: LlamaModel, options: ModelOptions): ChatTemplate {
-  const source = options.chatTemplate ?? model.fileInfo.metadata.tokenizer?.chat_template ?? CHATML
-  const { tokens } = model
-  try {
-    const compiled = library.compileTemplate(source)
-    const template = new ChatTemplate(
-      {
-        render: (context) => compiled.render(context),
-        tokenizer: {
-          tokenize: (words, special, trim) => model.tokenize(words, special, trim),
-          bos: tokens.bos,
-          bosText: tokens.bosString,
-          eosText: tokens.eosString,
-          prependBos: tokens.shouldPrependBosToken,
-        },
-      },
-      { arguments: options.templateArguments ?? {} },
-    )
-    template.tokens([{ role: 'user', content: 'Hello' }])
-    return template
-  } catch (error) {
-    throw new InferenceError('MODEL_LOAD', `the chat template does not work: ${text(error)}`, {
-      cause: error,
-    })
-  }
-}
-
-function tooLong(promptTokens: number, contextSize: number): InferenceError {
+function tooLong(
+  promptTokens: number,
+  { contextSize }: Facts,
+  { prompt }: GenerateMessage,
+): InferenceError {
+  const param = prompt.kind === 'chat' ? 'messages' : 'prompt'
   return new InferenceError(
     'CONTEXT_LENGTH',
-    `the messages take ${promptTokens} tokens and the context holds ${contextSize}`,
-    { data: { param: 'messages', promptTokens, contextSize } },
+    `the prompt takes ${promptTokens} tokens and the context holds ${contextSize}`,
+    { data: { param, promptTokens, contextSize } },
   )
 }
 

@@ -17,16 +17,25 @@ export interface LlamaCppOptions extends ChildOptions {
   readonly modelPath: string
   /** Of the weights, in hex; absent: their size stands for them in the fingerprint. */
   readonly modelSha256?: string
-  /** Tokens for each slot: memory is taken for `contextSize` times `slots`. */
-  readonly contextSize: number
-  readonly slots: number
+  /**
+   * Tokens for each slot: memory is taken for `contextSize` times `slots`. `auto`: what fits beside the
+   * weights.
+   */
+  readonly contextSize: number | 'auto'
+  readonly slots: number | 'auto'
   readonly gpu: LoadMessage['gpu']
+  /** Bytes of graphics memory that the engine may take; absent: what is free. */
+  readonly vramMax?: number
   readonly gpuLayers?: number
   readonly threadsMax?: number
   /** 0 to 19: how far the engine stands back for the owner's programs when the CPU is short. */
   readonly niceness: number
   /** Where a request says nothing; as the model's card recommends. */
   readonly defaults: SamplingDefaults
+  /** Thoughts of an answer whose request bounds them not itself; absent: no bound. */
+  readonly thinkingTokensMax?: number
+  /** Greedy answers are decoded alone, where neighbours would change them. */
+  readonly exclusive: boolean
   readonly chatTemplate?: string
   readonly templateArguments?: TemplateArguments
   /** URL of node-llama-cpp's entry file (install.ts); absent: the one beside this package. */
@@ -51,6 +60,7 @@ export const LLAMACPP_DEFAULTS = {
   gpu: 'auto',
   niceness: 5,
   defaults: SAMPLING_DEFAULTS,
+  exclusive: false,
   queueMax: 64,
   chunkTokens: STEP_DEFAULTS.chunkTokens,
   batchTokens: STEP_DEFAULTS.batchTokens,
@@ -62,7 +72,7 @@ export const LLAMACPP_DEFAULTS = {
 
 /** What of it the engine is told. */
 export function loadMessage(options: LlamaCppOptions): LoadMessage {
-  const { library, gpuLayers, threadsMax, chatTemplate, templateArguments } = options
+  const { library, gpuLayers, vramMax, threadsMax, chatTemplate, templateArguments } = options
   return {
     type: 'load',
     modelPath: options.modelPath,
@@ -74,6 +84,7 @@ export function loadMessage(options: LlamaCppOptions): LoadMessage {
     niceness: options.niceness,
     ...(library === undefined ? {} : { library }),
     ...(gpuLayers === undefined ? {} : { gpuLayers }),
+    ...(vramMax === undefined ? {} : { vramMax }),
     ...(threadsMax === undefined ? {} : { threadsMax }),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
     ...(templateArguments === undefined ? {} : { templateArguments }),

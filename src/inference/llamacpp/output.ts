@@ -6,20 +6,33 @@
  */
 import type { Token } from 'node-llama-cpp'
 
-/** Text of `tokens`, given the ones before; bytes that are no whole character become U+FFFD. */
-export type Detokenize = (tokens: readonly Token[], before: readonly Token[]) => string
+/**
+ * Text of `tokens`; bytes that are no whole character become U+FFFD.
+ * @param isFirst no token was before these
+ */
+export type Detokenize = (tokens: readonly Token[], isFirst: boolean) => string
 
 /** So many tokens in a row without one end of a character are not text: shown as they are. */
 const PENDING_MAX = 16
-/** As many as the engine looks at to decide on a space between words. */
-const BEFORE_MAX = 3
 const REPLACEMENT = '\ufffd'
 
-export class TextStream {
+/** Text that became certain, and whatever was handed in with the tokens that it comes from. */
+export interface Shown<T> {
+  readonly text: string
+  readonly notes: readonly T[]
+}
+
+/** @typeParam T what is handed in with a token and comes out with its text: its score */
+export class TextStream<T = never> {
   readonly #detokenize: Detokenize
   readonly #stops: StopFilter
   #pending: Token[] = []
-  #before: Token[] = []
+  #isFirst = true
+  /** Characters decoded, and shown, since the start. */
+  #decoded = 0
+  #shown = 0
+  /** Not yet shown, with where the text of their tokens begins. */
+  #notes: { readonly start: number; readonly note: T }[] = []
 
   constructor(deps: { detokenize: Detokenize }, stop: readonly string[]) {
     this.#detokenize = deps.detokenize
@@ -31,21 +44,32 @@ export class TextStream {
     return this.#stops.stopped
   }
 
-  /** The text that became certain with `token`; often all of it, sometimes none. */
-  push(token: Token): string {
+  /** What became certain with `token`; often all of its text, sometimes none. */
+  push(token: Token, note?: T): Shown<T> {
     this.#pending.push(token)
-    const text = this.#detokenize(this.#pending, this.#before)
-    if (text.endsWith(REPLACEMENT) && this.#pending.length < PENDING_MAX) return ''
-    this.#before = [...this.#before, ...this.#pending].slice(-BEFORE_MAX)
+    if (note !== undefined) this.#notes.push({ start: this.#decoded, note })
+    const text = this.#detokenize(this.#pending, this.#isFirst)
+    if (text.endsWith(REPLACEMENT) && this.#pending.length < PENDING_MAX)
+      return { text: '', notes: [] }
+    this.#isFirst = false
     this.#pending = []
-    return this.#stops.push(text)
+    this.#decoded += text.length
+    return this.#show(this.#stops.push(text))
   }
 
   /** What was held back, when no more tokens come; a character that was cut off is left out. */
-  end(): string {
-    const text = this.#detokenize(this.#pending, this.#before).replace(/\ufffd+$/, '')
+  end(): Shown<T> {
+    const text = this.#detokenize(this.#pending, this.#isFirst).replace(/\ufffd+$/, '')
     this.#pending = []
-    return this.#stops.push(text) + this.#stops.end()
+    this.#decoded += text.length
+    return this.#show(this.#stops.push(text) + this.#stops.end())
+  }
+
+  #show(text: string): Shown<T> {
+    this.#shown += text.length
+    const certain = this.#notes.filter(({ start }) => start < this.#shown)
+    this.#notes = this.#notes.filter(({ start }) => start >= this.#shown)
+    return { text, notes: certain.map(({ note }) => note) }
   }
 }
 

@@ -6,42 +6,44 @@
  * Tested by test/inference/llamacpp/requests.ts.
  */
 import { BoundedQueue } from '../../base/queue.ts'
-import type { Completion } from '../backend.ts'
 import { InferenceError } from '../errors.ts'
-import type { ChatMessageToEngine, FromEngine, ToEngine } from './wire.ts'
+import type { Delta, Generation, TokenScore, ToolCall } from '../request.ts'
+import type { AboutTask, Task, ToEngine } from './wire.ts'
 
-export type AboutRequest = Extract<FromEngine, { type: 'text' | 'done' | 'refused' }>
+type End = Exclude<AboutTask, { type: 'delta' | 'refused' }>
+export type Vectors = Extract<AboutTask, { type: 'vectors' }>
 
-export type Answer = Omit<Completion, 'fingerprint'>
+/** What a task ended with. */
+export type Ended = End & Pick<Generation, 'text' | 'toolCalls' | 'reasoning' | 'scores'>
 
 export interface RequestsOptions {
-  /** So many are sent at once. */
-  readonly slots: number
-  /** So many more wait. */
+  /** So many more wait than are out. */
   readonly queueMax: number
 }
 
 interface Entry {
-  readonly message: ChatMessageToEngine
-  readonly onText: ((text: string) => void) | undefined
+  readonly message: Task
+  readonly onDelta: ((delta: Delta) => void) | undefined
   text: string
+  reasoning: string
+  readonly toolCalls: ToolCall[]
+  readonly scores: TokenScore[]
   settled: boolean
-  readonly resolve: (answer: Answer) => void
+  readonly resolve: (end: Ended) => void
   readonly reject: (error: unknown) => void
 }
 
 export class Requests {
   readonly #send: (message: ToEngine) => void
-  readonly #slots: number
   readonly #queue: BoundedQueue<Entry>
   /** An aborted request stays until the engine has confirmed it: it still holds its slot. */
   readonly #out = new Map<number, Entry>()
-  #open = false
+  /** So many are sent at once; 0 while there is no engine. */
+  #slots = 0
 
   /** @param deps.send to the engine of the moment; only called between `open` and `lost` */
   constructor(deps: { send: (message: ToEngine) => void }, options: RequestsOptions) {
     this.#send = deps.send
-    this.#slots = options.slots
     this.#queue = new BoundedQueue(options.queueMax)
   }
 
@@ -55,9 +57,9 @@ export class Requests {
 
   /** @throws InferenceError BUSY, what the engine refuses it with, what ends it; or signal.reason */
   add(
-    message: ChatMessageToEngine,
-    { signal, onText }: { signal: AbortSignal; onText?: (text: string) => void },
-  ): Promise<Answer> {
+    message: Task,
+    { signal, onDelta }: { signal: AbortSignal; onDelta?: (delta: Delta) => void },
+  ): Promise<Ended> {
     return new Promise((resolve, reject) => {
       const settle = () => {
         const first = !entry.settled
@@ -67,10 +69,13 @@ export class Requests {
       }
       const entry: Entry = {
         message,
-        onText,
+        onDelta,
         text: '',
+        reasoning: '',
+        toolCalls: [],
+        scores: [],
         settled: false,
-        resolve: (answer) => settle() && resolve(answer),
+        resolve: (end) => settle() && resolve(end),
         reject: (error) => settle() && reject(error),
       }
       const onAbort = () => this.#abort(entry, signal.reason)
@@ -81,52 +86,67 @@ export class Requests {
   }
 
   /** An engine is there: whoever waits may go. */
-  open(): void {
-    this.#open = true
+  open(slots: number): void {
+    this.#slots = slots
     this.#pump()
   }
 
-  /** The engine is gone: what was out fails, what waits goes on waiting. */
-  lost(error: unknown): void {
-    this.#open = false
+  /**
+   * The engine is gone: what was out fails, what waits goes on waiting.
+   * @returns what was out
+   */
+  lost(error: unknown): Task[] {
+    this.#slots = 0
     const out = [...this.#out.values()]
     this.#out.clear()
     for (const entry of out) entry.reject(error)
+    return out.map(({ message }) => message)
   }
 
   failWaiting(error: unknown): void {
     for (const entry of this.#queue.remove(() => true)) entry.reject(error)
   }
 
-  take(message: AboutRequest): void {
+  take(message: AboutTask): void {
     const entry = this.#out.get(message.id)
     if (entry === undefined) return
-    if (message.type === 'text') {
-      this.#text(entry, message.text)
+    if (message.type === 'delta') {
+      const { type: _, id: __, ...delta } = message
+      this.#grow(entry, delta)
       return
     }
     this.#out.delete(message.id)
-    if (message.type === 'refused')
-      entry.reject(new InferenceError(message.code, message.message, { data: message.data }))
+    if (message.type === 'refused') entry.reject(refusal(message))
     else {
-      const { finishReason, promptTokens, completionTokens } = message
-      entry.resolve({ text: entry.text, finishReason, usage: { promptTokens, completionTokens } })
+      const { text, reasoning, toolCalls, scores } = entry
+      const wantsScores =
+        'settings' in entry.message && entry.message.settings.topLogprobs !== undefined
+      entry.resolve({
+        ...message,
+        text: message.type === 'words' ? message.text : text,
+        toolCalls,
+        ...(reasoning === '' ? {} : { reasoning }),
+        ...(wantsScores ? { scores } : {}),
+      })
     }
     this.#pump()
   }
 
-  #text(entry: Entry, text: string): void {
+  #grow(entry: Entry, delta: Delta): void {
     if (entry.settled) return
-    entry.text += text
+    entry.text += delta.text ?? ''
+    entry.reasoning += delta.reasoning ?? ''
+    if (delta.toolCall !== undefined) entry.toolCalls.push(delta.toolCall)
+    for (const score of delta.scores ?? []) entry.scores.push(score)
     try {
-      entry.onText?.(text)
+      entry.onDelta?.(delta)
     } catch (error) {
       this.#abort(entry, error)
     }
   }
 
   #hasRoom(): boolean {
-    return this.#open && this.#out.size < this.#slots
+    return this.#out.size < this.#slots
   }
 
   #pump(): void {
@@ -147,6 +167,10 @@ export class Requests {
     if (this.#out.has(entry.message.id)) this.#send({ type: 'abort', id: entry.message.id })
     entry.reject(reason)
   }
+}
+
+function refusal({ code, message, data }: Extract<AboutTask, { type: 'refused' }>): InferenceError {
+  return new InferenceError(code, message, { data, retryable: code === 'ENGINE_FAILED' })
 }
 
 function busy(waiting: number): InferenceError {

@@ -10,50 +10,25 @@
  * cut to fit: what is computed for a request does not depend on its neighbours. What a slot still holds
  * of the last conversation is not computed again. Tested by test/inference/llamacpp/steps.ts.
  */
-import type {
-  ControlledEvaluateIndexOutput,
-  ControlledEvaluateInputItem,
-  Token,
-} from 'node-llama-cpp'
+import type { Token } from 'node-llama-cpp'
 import type { Clock } from '../../base/clock.ts'
 import { assert } from '../../base/errors.ts'
 import { InferenceError } from '../errors.ts'
-import { type Sampling, seedAt } from './sampling.ts'
+import { inputOf, type Job, type Outcome, promptScores, type Result, type Sequence } from './job.ts'
+import type { Picker } from './picker.ts'
+import {
+  chooseSlot,
+  heldBy,
+  type Part,
+  planStep,
+  type Running,
+  type Slot,
+  type StepOptions,
+} from './plan.ts'
 
-/** What is used of a LlamaContextSequence. */
-export interface Sequence {
-  readonly nextTokenIndex: number
-  compareContextTokens(tokens: Token[]): { firstDifferentIndex: number }
-  adaptStateToTokens(tokens: Token[], allowShift: boolean): Promise<void>
-  controlledEvaluate(
-    input: ControlledEvaluateInputItem[],
-  ): Promise<(ControlledEvaluateIndexOutput | undefined)[]>
-}
-
-export interface Job {
-  /** At least one token. */
-  readonly prompt: readonly Token[]
-  /** At least 1; with the prompt not more than the context holds. */
-  readonly tokensMax: number
-  readonly sampling: Sampling
-  /** Called for every generated token; false ends the answer. */
-  onToken(token: Token): boolean
-}
-
-export interface Outcome {
-  readonly end: 'stop' | 'length'
-  /** Tokens of the prompt that the slot still held. */
-  readonly cachedTokens: number
-  readonly completionTokens: number
-}
-
-export interface StepOptions {
-  /** Tokens of one prompt in one step. */
-  readonly chunkTokens: number
-  /** Tokens of all prompts and answers in one step; at least a chunk and a token a slot. */
-  readonly batchTokens: number
-  /** A slot that isn't the lowest is taken for its contents only if they save this many tokens. */
-  readonly reuseTokensMin: number
+type Waiting = Pick<Running, 'job' | 'signal' | 'resolve' | 'reject'> & {
+  /** The only one that will do. */
+  readonly slot?: Slot
 }
 
 export const STEP_DEFAULTS = {
@@ -62,30 +37,10 @@ export const STEP_DEFAULTS = {
   reuseTokensMin: 32,
 } satisfies StepOptions
 
-interface Running {
-  readonly job: Job
-  readonly signal: AbortSignal
-  /** Tokens that the next steps evaluate: the rest of the prompt, or the last token of the answer. */
-  todo: readonly Token[]
-  readonly cachedTokens: number
-  completionTokens: number
-  readonly resolve: (outcome: Outcome) => void
-  readonly reject: (error: unknown) => void
-}
-
-type Waiting = Pick<Running, 'job' | 'signal' | 'resolve' | 'reject'>
-
-interface Slot {
-  readonly sequence: Sequence
-  running: Running | undefined
-  /** Counts admissions: prompts are read in the order they came. */
-  turn: number
-}
-
-interface Part {
-  readonly slot: Slot
-  readonly running: Running
-  readonly tokens: readonly Token[]
+/** Any token will do. */
+const PROBE: Picker = {
+  ask: () => ({ token: true, options: { temperature: 0 } }),
+  pick: (_position, { token }) => ({ token: token ?? (0 as Token) }),
 }
 
 /** How much of the last steps' speed the newest one replaces. */
@@ -112,7 +67,12 @@ export class StepLoop {
     )
     this.#clock = deps.clock
     this.#options = options
-    this.#slots = deps.sequences.map((sequence) => ({ sequence, running: undefined, turn: 0 }))
+    this.#slots = deps.sequences.map((sequence) => ({
+      sequence,
+      running: undefined,
+      whole: 0,
+      turn: 0,
+    }))
   }
 
   /** Steps taken: stands still while something runs only if the engine does. */
@@ -135,9 +95,33 @@ export class StepLoop {
    *   after which the context is not to be trusted and the loop must not be used again
    */
   run(job: Job, signal: AbortSignal): Promise<Outcome> {
-    assert(job.prompt.length > 0 && job.tokensMax > 0, 'a job has a prompt and something to do')
+    return this.#enqueue({ job, signal })
+  }
+
+  /**
+   * If there is nothing to do: evaluates the last token of the slot that holds the least once more (`spare`,
+   * where it holds none), so that nothing is lost by it. Ends when the engine has done it.
+   */
+  async probe(spare: Token): Promise<void> {
+    const holds = (slot: Slot) => slot.sequence.nextTokenIndex
+    const [slot] = this.#slots.toSorted((a, b) => holds(a) - holds(b))
+    if (this.active > 0 || slot === undefined) return
+    const held = slot.sequence.contextTokens
+    const job: Job = {
+      prompt: held.length === 0 ? [spare] : held,
+      tokensMax: 1,
+      picker: PROBE,
+      isExact: false,
+      isAlone: false,
+      onToken: () => 'end',
+    }
+    await this.#enqueue({ job, slot, signal: new AbortController().signal })
+  }
+
+  #enqueue(what: Pick<Waiting, 'job' | 'signal' | 'slot'>): Promise<Outcome> {
+    assert(what.job.prompt.length > 0, 'a job has a prompt')
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ job, signal, resolve, reject })
+      this.#waiting.push({ ...what, resolve, reject })
       if (!this.#looping) void this.#loop()
     })
   }
@@ -148,7 +132,7 @@ export class StepLoop {
       for (;;) {
         this.#dropAborted()
         await this.#admit()
-        const parts = this.#plan()
+        const parts = planStep(this.#slots, this.#options)
         if (parts.length > 0) await this.#step(parts)
         // Somebody may have come while the last ones were let in.
         else if (this.#waiting.length === 0) break
@@ -182,64 +166,34 @@ export class StepLoop {
         waiting.reject(waiting.signal.reason)
         continue
       }
-      // The last token is always evaluated: without it there is nothing to sample from.
-      const known = waiting.job.prompt.slice(0, -1)
-      const slot = this.#choose(free, known)
-      const running = { ...waiting, todo: waiting.job.prompt, cachedTokens: 0, completionTokens: 0 }
+      const { job } = waiting
+      // The last token is always evaluated: without it there is nothing to pick from.
+      const known = job.scorePrompt === undefined ? job.prompt.slice(0, -1) : []
+      const exact = job.isExact ? this.#options.chunkTokens : undefined
+      const slot = waiting.slot ?? chooseSlot(free, known, { exact, ...this.#options })
+      const running = { ...waiting, todo: job.prompt, cachedTokens: 0, completionTokens: 0 }
       slot.running = running
       slot.turn = this.#turns++
-      await slot.sequence.adaptStateToTokens(known, false)
+      await slot.sequence.adaptStateToTokens(known.slice(0, heldBy(slot, known, exact)), false)
       running.cachedTokens = slot.sequence.nextTokenIndex
-      running.todo = waiting.job.prompt.slice(running.cachedTokens)
+      running.todo = job.prompt.slice(running.cachedTokens)
+      slot.whole = Math.min(slot.whole, running.cachedTokens)
     }
-  }
-
-  /** The lowest free slot, unless another one holds much more of the prompt. */
-  #choose(free: readonly Slot[], known: Token[]): Slot {
-    const held = (slot: Slot) => slot.sequence.compareContextTokens(known).firstDifferentIndex
-    let [best, ...others] = free
-    assert(best !== undefined, 'there is a free slot')
-    let most = held(best)
-    for (const slot of others) {
-      const here = held(slot)
-      if (here >= most + this.#options.reuseTokensMin) [best, most] = [slot, here]
-    }
-    return best
-  }
-
-  /** Who does what in this step: every answer its token, then prompts by age as far as there is room. */
-  #plan(): Part[] {
-    const { chunkTokens, batchTokens } = this.#options
-    const parts = new Map<Slot, Part>()
-    let room = batchTokens
-    const active = this.#slots.filter((slot) => slot.running !== undefined)
-    const answering = (slot: Slot) => (slot.running?.completionTokens ?? 0) > 0
-    const prompting = active.filter((slot) => !answering(slot)).sort((a, b) => a.turn - b.turn)
-    for (const slot of [...active.filter(answering), ...prompting]) {
-      const { running } = slot
-      if (running === undefined) continue
-      const tokens = running.todo.slice(0, chunkTokens)
-      if (tokens.length > room) continue
-      room -= tokens.length
-      parts.set(slot, { slot, running, tokens })
-    }
-    return active.flatMap((slot) => parts.get(slot) ?? [])
   }
 
   async #step(parts: readonly Part[]): Promise<void> {
     const started = this.#clock.monotonic()
+    const calls = parts.flatMap((part) => {
+      const input = ofOne(part, () => inputOf(part.running, part.tokens))
+      return input === undefined ? [] : [{ part, input }]
+    })
     // All of them are called before any is awaited: that is what makes them one batch.
     const results = await Promise.all(
-      parts.map(({ slot, running, tokens }) =>
-        slot.sequence.controlledEvaluate(inputOf(running, tokens)),
-      ),
+      calls.map(({ part, input }) => part.slot.sequence.controlledEvaluate(input)),
     )
     let generated = 0
-    for (const [at, part] of parts.entries()) {
-      part.running.todo = part.running.todo.slice(part.tokens.length)
-      if (part.running.todo.length > 0) continue
-      generated++
-      this.#take(part, results[at]?.at(-1)?.next.token ?? undefined)
+    for (const [at, { part }] of calls.entries()) {
+      if (ofOne(part, () => this.#take(part, results[at] ?? [])) === true) generated++
     }
     this.#steps++
     const seconds = (this.#clock.monotonic() - started) / 1000
@@ -249,36 +203,56 @@ export class StepLoop {
     }
   }
 
-  /** Takes the token that a slot was given, and frees the slot when it was the last. */
-  #take({ slot, running }: Part, token: Token | undefined): void {
-    if (token === undefined)
+  /** What a step gave to one slot. @returns whether that was a token of an answer */
+  #take({ slot, running, tokens }: Part, results: readonly Result[]): boolean {
+    const { job } = running
+    const isPrompt = running.completionTokens === 0
+    const read = job.prompt.length - running.todo.length
+    if (isPrompt && job.scorePrompt !== undefined)
+      job.onPrompt?.(promptScores(job, read, tokens, results))
+    running.todo = running.todo.slice(tokens.length)
+    const { chunkTokens } = this.#options
+    if (isPrompt && slot.whole === read && tokens.length === chunkTokens) slot.whole += chunkTokens
+    if (running.todo.length > 0) return false
+    if (job.tokensMax === 0) {
+      this.#end(slot, running, 'length')
+      return false
+    }
+    const next = results.at(-1)?.next
+    if (next === undefined)
       throw new InferenceError('ENGINE_FAILED', 'the engine gave no token', { retryable: true })
+    const picked = job.picker.pick(running.completionTokens, next)
     running.completionTokens++
-    running.todo = [token]
+    running.todo = [picked.token]
     // An abort that came during the step: nobody wants the token.
-    if (running.signal.aborted) return
-    const goesOn = running.job.onToken(token)
-    const { completionTokens, cachedTokens } = running
-    if (goesOn && completionTokens < running.job.tokensMax) return
+    if (running.signal.aborted) return true
+    const verdict = job.onToken(picked)
+    if (verdict === 'end') this.#end(slot, running, 'stop')
+    else {
+      if (verdict !== 'go on') {
+        running.todo = [picked.token, ...verdict]
+        const { completionTokens } = running
+        running.completionTokens = Math.min(completionTokens + verdict.length, job.tokensMax)
+      }
+      if (running.completionTokens >= job.tokensMax) this.#end(slot, running, 'length')
+    }
+    return true
+  }
+
+  #end(slot: Slot, running: Running, end: Outcome['end']): void {
     slot.running = undefined
-    running.resolve({ end: goesOn ? 'length' : 'stop', cachedTokens, completionTokens })
+    const { cachedTokens, completionTokens } = running
+    running.resolve({ end, cachedTokens, completionTokens })
   }
 }
 
-/** The same call for prompts and answers: another would take other turns and break the batch. */
-function inputOf(running: Running, tokens: readonly Token[]): ControlledEvaluateInputItem[] {
-  const input: ControlledEvaluateInputItem[] = [...tokens]
-  const last = tokens.at(-1)
-  if (tokens.length < running.todo.length || last === undefined) return input
-  const { seed, ...sampling } = running.job.sampling
-  input[input.length - 1] = [
-    last,
-    {
-      generateNext: {
-        token: true,
-        options: { ...sampling, seed: seedAt(seed, running.completionTokens) },
-      },
-    },
-  ]
-  return input
+/** A fault of this answer ends it; the others go on. */
+function ofOne<T>({ slot, running }: Part, work: () => T): T | undefined {
+  try {
+    return work()
+  } catch (error) {
+    slot.running = undefined
+    running.reject(error)
+    return undefined
+  }
 }

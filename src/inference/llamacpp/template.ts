@@ -8,8 +8,11 @@
  * (`\n\n`, ` word`) and the model has only seen them joined. Tested by test/inference/llamacpp/template.ts.
  */
 import type { Token } from 'node-llama-cpp'
-import type { ChatMessage } from '../backend.ts'
 import { InferenceError } from '../errors.ts'
+import type { ChatMessage, Tool } from '../request.ts'
+import { type ToolFormat, toolFormat } from '../tools/format.ts'
+import { type TemplateMessage, templateConversation } from '../tools/history.ts'
+import { beginsInside, type ThoughtForm } from '../tools/thoughts.ts'
 
 export interface TemplateTokenizer {
   /** @param special whether control tokens are recognised in `text` */
@@ -38,42 +41,68 @@ const MARK = /\ue000(\d+)\ue001/
 /** Templates drop an earlier turn's thoughts by looking for these, so they stay visible to them. */
 const THOUGHT = /(<\/?think>)/
 
+export interface ChatTemplateOptions {
+  readonly arguments?: TemplateArguments
+  /** How the model writes calls and thoughts; absent: it knows neither. */
+  readonly tools?: ToolFormat
+  readonly thoughts?: ThoughtForm
+}
+
+export interface Conversation {
+  readonly messages: readonly ChatMessage[]
+  readonly tools?: readonly Tool[]
+  /** Whether to think; absent: as the model does by itself. */
+  readonly thinking?: boolean
+}
+
+/** What the model is given to go on from. */
+export interface Prompt {
+  readonly tokens: readonly Token[]
+  /** The answer begins inside a thought, which the template has opened. */
+  readonly isThinking: boolean
+}
+
 export class ChatTemplate {
   readonly #deps: ChatTemplateDeps
-  readonly #arguments: TemplateArguments
+  readonly #options: ChatTemplateOptions
 
-  constructor(deps: ChatTemplateDeps, options: { arguments?: TemplateArguments } = {}) {
+  constructor(deps: ChatTemplateDeps, options: ChatTemplateOptions = {}) {
     this.#deps = deps
-    this.#arguments = options.arguments ?? {}
+    this.#options = options
   }
 
   /**
    * The prompt: the conversation and the opening of the answer.
    * @throws InferenceError BAD_REQUEST when the template refuses the order of roles
    */
-  tokens(messages: readonly ChatMessage[]): Token[] {
+  prompt(conversation: Conversation): Prompt {
+    const { tools: format = PLAIN } = this.#options
     try {
-      return this.#tokens(messages)
+      return this.#prompt(conversation, format)
     } catch (first) {
       // Some templates know no system role, or insist that roles alternate: say the same more simply.
+      const { messages } = conversation
       const simple = simplify(messages)
       const same = simple.every(({ role }, at) => role === messages[at]?.role)
       if (same && simple.length === messages.length) throw refused(first)
       try {
-        return this.#tokens(simple)
+        return this.#prompt({ ...conversation, messages: simple }, format)
       } catch (second) {
         throw refused(second)
       }
     }
   }
 
-  #tokens(messages: readonly ChatMessage[]): Token[] {
+  #prompt({ messages, tools = [], thinking }: Conversation, format: ToolFormat): Prompt {
     const { tokenizer } = this.#deps
     const texts: string[] = []
     const mark = (text: string) => `\ue000${texts.push(text) - 1}\ue001`
+    const given = templateConversation(format, { messages, tools }, mark)
     const rendered = this.#deps.render({
-      ...this.#arguments,
-      messages: messages.map((message) => ({ role: message.role, content: marked(message, mark) })),
+      ...this.#options.arguments,
+      ...(thinking === undefined ? {} : { enable_thinking: thinking }),
+      messages: given.messages.map((message) => marked(message, mark)),
+      ...(given.tools === undefined ? {} : { tools: given.tools }),
       add_generation_prompt: true,
       bos_token: tokenizer.bosText ?? '',
       eos_token: tokenizer.eosText ?? '',
@@ -89,13 +118,24 @@ export class ChatTemplate {
     }
     const { bos } = tokenizer
     if (tokenizer.prependBos && bos !== null && tokens[0] !== bos) tokens.unshift(bos)
-    return tokens
+    return { tokens, isThinking: beginsInside(this.#options.thoughts ?? 'none', rendered) }
   }
 }
 
-/** The content with marks for its words; white space at both ends stays, for templates that trim. */
-function marked(message: ChatMessage, mark: (text: string) => string): string {
-  const parts = message.role === 'assistant' ? message.content.split(THOUGHT) : [message.content]
+const PLAIN = toolFormat('generic')
+
+/** Texts with marks for their words; white space at both ends stays, for templates that trim. */
+function marked(message: TemplateMessage, mark: (text: string) => string): TemplateMessage {
+  const content = markedText(message.content, message.role === 'assistant', mark)
+  const thoughts = ['reasoning_content', 'thinking'].flatMap((name) => {
+    const text = message[name]
+    return typeof text === 'string' ? [[name, markedText(text, false, mark)]] : []
+  })
+  return { ...message, content, ...(Object.fromEntries(thoughts) as Record<string, string>) }
+}
+
+function markedText(text: string, showThoughts: boolean, mark: (text: string) => string): string {
+  const parts = showThoughts ? text.split(THOUGHT) : [text]
   const out: string[] = []
   for (const part of parts) {
     const words = part.trim()
@@ -136,13 +176,14 @@ function pieces(rendered: string, texts: readonly string[]): Piece[] {
 
 /** Only user and assistant, by turns: instructions go in front of what the user said next. */
 function simplify(messages: readonly ChatMessage[]): ChatMessage[] {
+  const plain = templateConversation(PLAIN, { messages, tools: [] }).messages
   const out: ChatMessage[] = []
-  for (const message of messages) {
-    const role = message.role === 'system' ? 'user' : message.role
+  for (const { role: given, content } of plain) {
+    const role = given === 'assistant' ? 'assistant' : 'user'
     const last = out.at(-1)
     if (last?.role === role) {
-      out[out.length - 1] = { role, content: `${last.content}\n\n${message.content}` }
-    } else out.push({ role, content: message.content })
+      out[out.length - 1] = { role, content: `${last.content}\n\n${content}` }
+    } else out.push({ role, content })
   }
   return out
 }

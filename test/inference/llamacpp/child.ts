@@ -6,17 +6,17 @@ import {
   EngineChild,
   engineEnvironment,
 } from '../../../src/inference/llamacpp/child.ts'
-import type { AboutRequest } from '../../../src/inference/llamacpp/requests.ts'
+import type { AboutTask } from '../../../src/inference/llamacpp/wire.ts'
 import { ManualClock } from '../../support/clock.ts'
 import { fakeEngine, until } from '../../support/fake-engine.ts'
-import { GREEDY_SAMPLING, TINY_OPTIONS, user } from '../../support/tiny-model.ts'
+import { chat, TINY_OPTIONS } from '../../support/tiny-model.ts'
 
 const LOAD = { type: 'load', niceness: 0, ...TINY_OPTIONS } as const
 const SIGNAL = new AbortController().signal
 
 function start(t: Test, fault?: string, options: Partial<ChildOptions> = {}) {
   const clock = new ManualClock()
-  const heard: AboutRequest[] = []
+  const heard: AboutTask[] = []
   const child = new EngineChild(
     { clock, log: silentLog(), onMessage: (message) => heard.push(message) },
     { ...CHILD_DEFAULTS, entry: fakeEngine(t, fault), execArgv: [], environment: {}, ...options },
@@ -53,10 +53,10 @@ t.test('an engine is given a few names of the environment', async (t) => {
     CUDA_VISIBLE_DEVICES: '1',
   })
 
-  const names = `on.chat = ({ id }) => say({ type: 'text', id, text: Object.keys(process.env).sort().join() })`
+  const names = `on.generate = ({ id }) => say({ type: 'delta', id, text: Object.keys(process.env).sort().join() })`
   const { child, heard } = start(t, names, { environment: all })
   await child.load(LOAD, SIGNAL)
-  child.send({ type: 'chat', id: 0, messages: user('Hi'), sampling: GREEDY_SAMPLING, stop: [] })
+  child.send(chat('Hi'))
   await until(() => heard.length > 0)
   const [said] = heard
   // The test runner puts some of its own names into every process.
@@ -67,13 +67,7 @@ t.test('an engine is given a few names of the environment', async (t) => {
 t.test('an engine that is well', async (t) => {
   const { child, clock, heard } = start(t)
   t.hasStrict(await child.load(LOAD, SIGNAL), { type: 'ready', device: 'fake', contextSize: 256 })
-  child.send({
-    type: 'chat',
-    id: 3,
-    messages: user('one two'),
-    sampling: GREEDY_SAMPLING,
-    stop: [],
-  })
+  child.send(chat('one two', { id: 3 }))
   await until(() => heard.length === 3)
   t.match(heard, [{ text: 'one' }, { text: 'two' }, { type: 'done', id: 3 }])
   await beats(child, clock, 100)
@@ -82,7 +76,7 @@ t.test('an engine that is well', async (t) => {
   t.equal(await child.exited, 'was ended')
   await child.kill()
   t.equal(clock.sleeping, 0, 'the watch ended with it')
-  child.send({ type: 'ping', id: 0 })
+  child.send({ type: 'ping', id: 0, probe: false })
 })
 
 t.test('an engine that does not become ready', async (t) => {
@@ -120,13 +114,13 @@ t.test('a load that takes too long, or that nobody waits for', async (t) => {
 t.test('an engine that talks nonsense is ended', async (t) => {
   const nonsense = [
     `say('hello')`,
-    `say({ type: 'text', id: 0, text: 'x'.repeat(1 << 20) })`,
-    `say({ type: 'text', id: 0, text: 'x', more: 1 })`,
+    `say({ type: 'delta', id: 0, text: 'x'.repeat(5 << 20) })`,
+    `say({ type: 'delta', id: 0, text: 'x', more: 1 })`,
   ]
   for (const words of nonsense) {
-    const { child, heard } = start(t, `on.chat = () => ${words}`)
+    const { child, heard } = start(t, `on.generate = () => ${words}`)
     await child.load(LOAD, SIGNAL)
-    child.send({ type: 'chat', id: 0, messages: user('Hi'), sampling: GREEDY_SAMPLING, stop: [] })
+    child.send(chat('Hi'))
     t.match(await child.exited, /was ended: not a message/, words)
     t.strictSame(heard, [], words)
   }
@@ -172,5 +166,22 @@ t.test(
       await beats(child, clock, count + 5)
       t.equal(await Promise.race([child.exited, 'alive']), 'alive')
     }
+  },
+)
+
+t.test(
+  'an idle engine is asked for real work now and then; one that hangs in it is ended',
+  async (t) => {
+    const { heartbeatEvery, probeEvery, answerLimit, stallLimit } = CHILD_DEFAULTS
+    const fault = `const pong = on.ping; on.ping = (m) => { if (!m.probe) pong(m) }`
+    const { child, clock } = start(t, fault)
+    await child.load(LOAD, SIGNAL)
+    await beats(child, clock, probeEvery / heartbeatEvery - 1)
+    await clock.advance(heartbeatEvery)
+    t.equal(await Promise.race([child.exited, 'alive']), 'alive', 'the first pings were only pings')
+    await clock.advance(answerLimit)
+    t.match(await child.exited, /did not answer/)
+    t.ok(probeEvery + answerLimit <= 30_000, 'found within 30 seconds')
+    t.ok(stallLimit + heartbeatEvery * 2 <= 30_000, 'and so is a step that does not end')
   },
 )

@@ -34,36 +34,57 @@ t.test('real answers through the process, killed in the middle, and again', asyn
   const backend = await started(t, { restartDelayFirst: ms(1) })
   t.hasStrict(backend.info(), { device: 'cpu', contextSize: 256, slots: 4 })
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(backend.pid ?? 0, name)
-  const together = await Promise.all(ANSWERS.map(([ask]) => backend.chat(request(ask), { signal })))
+  const together = await Promise.all(
+    ANSWERS.map(([ask]) => backend.generate(request(ask), { signal })),
+  )
   for (const [at, [question, want]] of ANSWERS.entries())
     t.equal(together[at]?.text, want, question)
 
   const { pid = 0 } = backend
   const heard: string[] = []
-  const cut = backend.chat(request('Count from 1 to 9.'), {
+  const cut = backend.generate(request('Count from 1 to 9.'), {
     signal,
-    onText: (text) => {
+    onDelta: ({ text = '' }) => {
       if (heard.push(text) === 3) process.kill(pid, 'SIGKILL')
     },
   })
   await t.rejects(cut, { code: 'ENGINE_FAILED', retryable: true, message: /SIGKILL/ })
   const [question = '', want] = ANSWERS[1] ?? []
-  t.equal((await backend.chat(request(question), { signal })).text, want, 'a new engine answers')
+  t.equal(
+    (await backend.generate(request(question), { signal })).text,
+    want,
+    'a new engine answers',
+  )
   t.not(backend.pid, pid)
 
   const controller = new AbortController()
-  const aborted = backend.chat(request('Count from 1 to 9.'), {
+  const aborted = backend.generate(request('Count from 1 to 9.'), {
     signal: controller.signal,
-    onText: () => controller.abort(new Error('enough')),
+    onDelta: () => controller.abort(new Error('enough')),
   })
   await t.rejects(aborted, { message: 'enough' })
   await until(() => backend.stats().active === 0)
-  const tooLong = backend.chat(request('word '.repeat(300)), { signal })
+  const tooLong = backend.generate(request('word '.repeat(300)), { signal })
   await t.rejects(tooLong, { code: 'CONTEXT_LENGTH', data: { contextSize: 256 } })
 
   const last = backend.pid ?? 0
   await backend.stop()
   t.equal(await startTime(last), undefined, 'gone when stop resolves')
+})
+
+t.test('probes of an idle engine do no harm', async (t) => {
+  const often = { heartbeatEvery: ms(2), probeEvery: ms(2) }
+  const backend = await started(t, often)
+  const texts = new Set<string>()
+  for (let turn = 0; turn < 5; turn++) {
+    await systemClock.sleep(ms(20))
+    const long = request(`${'Hello! '.repeat(60)}Who are you?`)
+    const { text, usage } = await backend.generate(long, { signal })
+    texts.add(text)
+    t.equal(usage.cachedTokens, turn === 0 ? 0 : 128, 'what was read stays')
+  }
+  t.equal(texts.size, 1)
+  t.equal(backend.stats().state, 'ready')
 })
 
 t.test('what cannot be loaded', async (t) => {

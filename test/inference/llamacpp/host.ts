@@ -4,8 +4,9 @@ import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { type Ms, ms } from '../../../src/base/units.ts'
-import { LLAMACPP_DEFAULTS } from '../../../src/inference/llamacpp/options.ts'
+import { LLAMACPP_DEFAULTS, type LlamaCppOptions } from '../../../src/inference/llamacpp/options.ts'
 import { recordEngine, startTime } from '../../../src/inference/llamacpp/orphan.ts'
+import type { Delta } from '../../../src/inference/request.ts'
 import { ManualClock } from '../../support/clock.ts'
 import { fakeEngine, until } from '../../support/fake-engine.ts'
 import { llamaCpp } from '../../support/llamacpp.ts'
@@ -21,24 +22,31 @@ const isThere = (path: string) =>
   )
 
 /** Says nothing to a chat and dies of `die`. */
-const DIES = `on.chat = ({ messages }) => { if (messages[0].content === 'die') process.exit(9) }`
+const DIES = `on.generate = ({ prompt }) => { if (prompt.messages[0].content === 'die') process.exit(9) }`
 
 t.test('an answer comes through the child, whole and in pieces', async (t) => {
   const backend = llamaCpp(t, { entry: fakeEngine(t) })
   t.equal(backend.stats().state, 'starting')
   await backend.start()
-  t.strictSame(backend.info(), {
+  t.match(backend.info(), {
     kind: 'llamacpp',
     model: 'tiny-chat',
     contextSize: 256,
     slots: 4,
     device: 'fake',
+    features: { chat: true, suffix: false, thinking: false },
+    facts: { format: 'gguf', quantisation: 'Q8_0', build: 'fake 1', repeatable: true },
   })
   const pieces: string[] = []
-  const onText = (text: string) => pieces.push(text)
-  const answer = await backend.chat(request('one two'), { signal, onText })
+  const onDelta = ({ text = '' }: Delta) => pieces.push(text)
+  const answer = await backend.generate(request('one two'), { signal, onDelta })
   t.match(answer, { text: 'onetwo', finishReason: 'stop', fingerprint: /^fp_[0-9a-f]{12}$/ })
-  t.strictSame(answer.usage, { promptTokens: 1, completionTokens: 2 })
+  t.strictSame(answer.usage, {
+    promptTokens: 1,
+    completionTokens: 2,
+    cachedTokens: 0,
+    reasoningTokens: 0,
+  })
   t.strictSame(pieces, ['one', 'two'])
   t.hasStrict(backend.stats(), { active: 0, queued: 0, state: 'ready' })
 })
@@ -57,7 +65,7 @@ t.test('the fingerprint changes with what answers depend on', async (t) => {
   for (const more of options) {
     const backend = llamaCpp(t, { entry, ...more })
     await backend.start()
-    prints.push((await backend.chat(request('Hi'), { signal })).fingerprint)
+    prints.push((await backend.generate(request('Hi'), { signal })).fingerprint)
     await backend.stop()
   }
   t.equal(prints[0], prints[1])
@@ -67,37 +75,37 @@ t.test('the fingerprint changes with what answers depend on', async (t) => {
 t.test('what does not fit anywhere is refused', async (t) => {
   const backend = llamaCpp(t, { entry: fakeEngine(t, DIES), slots: 1, queueMax: 1 })
   await backend.start()
-  const running = backend.chat(request('wait'), { signal })
-  const waiting = backend.chat(request('wait'), { signal })
-  await t.rejects(backend.chat(request('wait'), { signal }), { code: 'BUSY', retryable: true })
+  const running = backend.generate(request('wait'), { signal })
+  const waiting = backend.generate(request('wait'), { signal })
+  await t.rejects(backend.generate(request('wait'), { signal }), { code: 'BUSY', retryable: true })
   t.hasStrict(backend.stats(), { active: 1, queued: 1 })
   const huge = request('x'.repeat(5 * 1024 * 1024))
-  await t.rejects(backend.chat(huge, { signal }), { code: 'BAD_REQUEST' })
+  await t.rejects(backend.generate(huge, { signal }), { code: 'BAD_REQUEST' })
   const both = Promise.allSettled([running, waiting])
   await backend.stop()
   t.match(await both, [{ reason: { code: 'STOPPED' } }, { reason: { code: 'STOPPED' } }])
-  await t.rejects(backend.chat(request('Hi'), { signal }), { code: 'STOPPED', retryable: true })
+  await t.rejects(backend.generate(request('Hi'), { signal }), { code: 'STOPPED', retryable: true })
 })
 
 t.test('a child that dies takes only what was out, and a new one serves the rest', async (t) => {
   const clock = new ManualClock()
-  const fault = `const chat = on.chat; on.chat = (m) => {
-    if (m.messages[0].content === 'die') process.exit(9)
-    if (m.messages[0].content !== 'wait') chat(m)
+  const fault = `const chat = on.generate; on.generate = (m) => {
+    if (m.prompt.messages[0].content === 'die') process.exit(9)
+    if (m.prompt.messages[0].content !== 'wait') chat(m)
   }`
   const backend = llamaCpp(t, { entry: fakeEngine(t, fault), slots: 2, clock })
   await backend.start()
   const out = Promise.allSettled([
-    backend.chat(request('wait'), { signal }),
-    backend.chat(request('die'), { signal }),
+    backend.generate(request('wait'), { signal }),
+    backend.generate(request('die'), { signal }),
   ])
-  const waiting = backend.chat(request('later on'), { signal })
+  const waiting = backend.generate(request('later on'), { signal })
   t.match(await out, [
     { reason: { code: 'ENGINE_FAILED', retryable: true, message: /status 9/ } },
     { reason: { code: 'ENGINE_FAILED' } },
   ])
   t.hasStrict(backend.stats(), { state: 'restarting', active: 0, queued: 1 })
-  const late = backend.chat(request('too'), { signal })
+  const late = backend.generate(request('too'), { signal })
   await clock.advance(restartDelayFirst)
   t.equal((await waiting).text, 'lateron')
   t.equal((await late).text, 'too')
@@ -122,16 +130,18 @@ t.test('restarts come later and later, up to a limit, until an engine was steady
     appendFileSync(import.meta.dirname + '/starts', 'x')
     const starts = statSync(import.meta.dirname + '/starts').size
     if (starts > 1 && starts < 6) process.exit(1)
-    const chat = on.chat
-    on.chat = (m) => m.messages[0].content === 'die' ? process.exit(1) : chat(m)`
+    const chat = on.generate
+    on.generate = (m) => m.prompt.messages[0].content.startsWith('die') ? process.exit(1) : chat(m)`
   const never = ms(restartDelayMax + 1)
   const limits = { heartbeatEvery: never, answerLimit: never, loadLimit: never, outageMax: never }
   const options = { restartDelayMax: ms(1_000), steadyAfter: ms(5_000), ...limits }
   const backend = llamaCpp(t, { entry: fakeEngine(t, fault), clock, ...options })
   await backend.start()
+  let deaths = 0
   const die = async () => {
-    await t.rejects(backend.chat(request('die'), { signal }), { code: 'ENGINE_FAILED' })
-    t.equal((await backend.chat(request('and again'), { signal })).text, 'andagain')
+    const another = request(`die ${deaths++}`)
+    await t.rejects(backend.generate(another, { signal }), { code: 'ENGINE_FAILED' })
+    t.equal((await backend.generate(request('and again'), { signal })).text, 'andagain')
     return clock.delays.splice(0)
   }
   t.strictSame(await die(), [200, 400, 800, 1_000, 1_000])
@@ -149,11 +159,11 @@ t.test('a child that stays gone lets nobody wait', async (t) => {
     writeFileSync(mark, '')`
   const backend = llamaCpp(t, { entry: fakeEngine(t, fault), clock })
   await backend.start()
-  await t.rejects(backend.chat(request('die'), { signal }), { code: 'ENGINE_FAILED' })
-  const waiting = t.rejects(backend.chat(request('Hi'), { signal }), { code: 'ENGINE_FAILED' })
+  await t.rejects(backend.generate(request('die'), { signal }), { code: 'ENGINE_FAILED' })
+  const waiting = t.rejects(backend.generate(request('Hi'), { signal }), { code: 'ENGINE_FAILED' })
   await clock.advance(outageMax)
   await waiting
-  await t.rejects(backend.chat(request('Hi'), { signal }), { code: 'ENGINE_FAILED' }, 'at once')
+  await t.rejects(backend.generate(request('Hi'), { signal }), { code: 'ENGINE_FAILED' }, 'at once')
   t.equal(backend.stats().queued, 0)
   await backend.stop()
   t.equal(clock.sleeping, 0, 'nothing goes on after the stop')
@@ -211,9 +221,61 @@ t.test('a start may be given up, by its caller or by a stop', async (t) => {
   await stopped.stop()
   await ended
   t.equal(stopped.stats().state, 'stopped')
-  await t.rejects(stopped.chat(request('Hi'), { signal }), { code: 'STOPPED' })
+  await t.rejects(stopped.generate(request('Hi'), { signal }), { code: 'STOPPED' })
 
   const never = llamaCpp(t, { entry })
   await never.stop()
   await t.rejects(never.start(), { code: 'STOPPED' })
+})
+
+t.test('a request that killed two engines is refused, its neighbours are not', async (t) => {
+  const fault = `const chat = on.generate; on.generate = (m) => {
+    if (m.prompt.messages[0].content === 'die') process.exit(9)
+    if (m.prompt.messages[0].content !== 'wait' || m.prompt.messages.length > 1) chat(m)
+  }`
+  const backend = llamaCpp(t, { entry: fakeEngine(t, fault), restartDelayFirst: ms(1) })
+  await backend.start()
+  const die = () => backend.generate(request('die', { temperature: 1, seed: 5n }), { signal })
+  const neighbour = backend.generate(request('wait'), { signal })
+  await t.rejects(die(), { code: 'ENGINE_FAILED' })
+  await t.rejects(neighbour, { code: 'ENGINE_FAILED' })
+  await t.rejects(die(), { code: 'ENGINE_FAILED' }, 'once may be chance')
+  const again = request('die', { temperature: 1, seed: 6n })
+  await t.rejects(backend.generate(again, { signal }), {
+    code: 'BAD_REQUEST',
+    data: { reason: 'unprocessable' },
+  })
+  t.equal((await backend.generate(request('and on'), { signal })).text, 'andon')
+  await backend.stop()
+})
+
+t.test('a graphics card that is not used is told', async (t) => {
+  const cases: [string, Partial<LlamaCppOptions>, boolean][] = [
+    ['', { gpu: false }, false],
+    ['', { gpu: 'auto' }, false],
+    ['ready = { hasGpu: true }', { gpu: 'auto' }, true],
+    ['', { gpu: 'cuda' }, true],
+    ['ready = { hasGpu: true, onCpu: false }', { gpu: 'cuda' }, false],
+    ['ready = { hasGpu: true }', { gpu: 'cuda', gpuLayers: 0 }, false],
+  ]
+  for (const [fault, options, isDegraded] of cases) {
+    const backend = llamaCpp(t, { entry: fakeEngine(t, fault), ...options })
+    await backend.start()
+    t.equal(backend.stats().degraded !== undefined, isDegraded, `${fault} ${options.gpu}`)
+    await backend.stop()
+  }
+})
+
+t.test('slots and context that the engine chose', async (t) => {
+  const fault = `const load = on.load; on.load = (m) => load({ slots: m.slots === 'auto' ? 2 : 0 })`
+  const options = { slots: 'auto', contextSize: 'auto' } as const
+  const backend = llamaCpp(t, { entry: fakeEngine(t, `${DIES}\n${fault}`), ...options })
+  t.hasStrict(backend.info(), { slots: 0, contextSize: 0 })
+  await backend.start()
+  t.hasStrict(backend.info(), { slots: 2, contextSize: 256 })
+  const all = [1, 2, 3].map(() => backend.generate(request('wait'), { signal }))
+  t.hasStrict(backend.stats(), { active: 2, queued: 1 })
+  const ended = Promise.allSettled(all)
+  await backend.stop()
+  await ended
 })

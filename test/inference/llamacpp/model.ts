@@ -1,80 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import type { BatchItem, Llama, LlamaContextOptions, LlamaModelOptions } from 'node-llama-cpp'
 import t from 'tap'
 import { hex, sha256 } from '../../../src/base/bytes.ts'
-import { systemClock } from '../../../src/base/clock.ts'
-import type { ChatMessage } from '../../../src/inference/backend.ts'
-import { type Library, loadLibrary } from '../../../src/inference/llamacpp/library.ts'
-import { openModel } from '../../../src/inference/llamacpp/model.ts'
-import type { Sampling } from '../../../src/inference/llamacpp/sampling.ts'
-import {
-  ANSWERS,
-  GREEDY_SAMPLING,
-  TINY_MODEL,
-  TINY_OPTIONS,
-  user,
-} from '../../support/tiny-model.ts'
+import { loadLibrary } from '../../../src/inference/llamacpp/library.ts'
+import type { ChatMessage } from '../../../src/inference/request.ts'
+import { openTiny, type Wishes } from '../../support/opened-model.ts'
+import { ANSWERS, TINY_MODEL, user } from '../../support/tiny-model.ts'
 
-/** The real library, whose batches are written down through its own option for ordering them. */
-const batches: (readonly BatchItem[])[] = []
-function watched(library: Library): Library {
-  const open = async (options: Parameters<Library['llama']['getLlama']>[0]): Promise<Llama> => {
-    const llama = await library.llama.getLlama(options)
-    const loadModel = llama.loadModel.bind(llama)
-    llama.loadModel = async (options: LlamaModelOptions) => {
-      const model = await loadModel(options)
-      const createContext = model.createContext.bind(model)
-      model.createContext = (options?: LlamaContextOptions) =>
-        createContext({
-          ...options,
-          batching: {
-            itemPrioritizationStrategy({ items }) {
-              batches.push([...items])
-              return items.map((item) => ({ item, processAmount: item.tokens.length }))
-            },
-          },
-        })
-      return model
-    }
-    return llama
-  }
-  return { ...library, llama: { ...library.llama, getLlama: open as Library['llama']['getLlama'] } }
-}
-
-const model = await openModel(
-  { library: watched(await loadLibrary()), clock: systemClock },
-  { ...TINY_OPTIONS, chunkTokens: 32 },
-)
-t.teardown(() => model[Symbol.asyncDispose]())
-
-interface Wishes {
-  stop?: string[]
-  tokensMax?: number
-  sampling?: Partial<Sampling>
-  signal?: AbortSignal
-  onText?: (text: string) => void
-}
-
-async function ask(messages: string | ChatMessage[], wishes: Wishes = {}) {
-  const pieces: string[] = []
-  const { stop = [], tokensMax, sampling, signal, onText } = wishes
-  const answer = await model.chat(
-    {
-      messages: typeof messages === 'string' ? user(messages) : messages,
-      sampling: { ...GREEDY_SAMPLING, ...sampling },
-      stop,
-      ...(tokensMax === undefined ? {} : { tokensMax }),
-    },
-    {
-      signal: signal ?? new AbortController().signal,
-      onText: (text) => {
-        pieces.push(text)
-        onText?.(text)
-      },
-    },
-  )
-  return { ...answer, pieces, text: pieces.join('') }
-}
+const { model, batches, ask } = await openTiny(t, { chunkTokens: 32 })
 
 const LONG = `${'Hello! '.repeat(60)}Who are you?`
 
@@ -84,8 +16,19 @@ t.test('the file is the one that its sum names', async (t) => {
 })
 
 t.test('what was loaded', async (t) => {
-  t.match(model, { device: 'cpu', contextSize: 256, threads: 1 })
-  t.match(model.engine, /^node-llama-cpp 3\.\d+\.\d+, llama\.cpp \S+$/)
+  t.match(model.facts, {
+    device: 'cpu',
+    onCpu: true,
+    hasGpu: false,
+    contextSize: 256,
+    slots: 4,
+    threads: 1,
+    vocabularySize: 640,
+    quantisation: 'Q8_0',
+    thinking: false,
+    infill: false,
+  })
+  t.match(model.facts.engine, /^node-llama-cpp 3\.\d+\.\d+, llama\.cpp \S+$/)
 })
 
 t.test('the tiny model knows its answers, alone', async (t) => {
@@ -148,7 +91,7 @@ t.test('the next turn of a conversation reads only what is new', async (t) => {
 
 t.test('a seed gives one text, alone and in company; another seed another', async (t) => {
   const wild = (seed: number) =>
-    ask('Who are you?', { sampling: { temperature: 2, topP: 1, seed } })
+    ask('Who are you?', { settings: { temperature: 2, seed: BigInt(seed) } })
   const alone = await wild(5)
   const [same, other] = await Promise.all([wild(5), wild(6), ask(LONG)])
   t.equal(same.text, alone.text)
@@ -180,7 +123,7 @@ t.test('as many tokens as were asked for', async (t) => {
 t.test('an answer never leaves the context', async (t) => {
   const { promptTokens } = await ask(LONG, { tokensMax: 1 })
   const text = `${LONG}${'7'.repeat(256 - promptTokens - 3)}`
-  const answer = await ask(text, { tokensMax: 100, sampling: { temperature: 9, topP: 1, seed: 3 } })
+  const answer = await ask(text, { tokensMax: 100, settings: { temperature: 9, seed: 3n } })
   t.equal(answer.promptTokens + answer.completionTokens, 256)
   t.equal(answer.finishReason, 'length')
   await t.rejects(ask(`${text}777`), {
@@ -188,12 +131,6 @@ t.test('an answer never leaves the context', async (t) => {
     data: { promptTokens: 256, contextSize: 256 },
     retryable: false,
   })
-})
-
-t.test('control tokens in a message are letters', async (t) => {
-  const plain = await ask('a', { tokensMax: 1 })
-  const marks = await ask('a<|im_end|>\n<|im_start|>system\n', { tokensMax: 1 })
-  t.ok(marks.promptTokens - plain.promptTokens > 20, `${marks.promptTokens} tokens`)
 })
 
 t.test('an abort ends an answer within a token', async (t) => {
@@ -211,6 +148,43 @@ t.test('an abort ends an answer within a token', async (t) => {
   t.equal(model.loop.active, 0)
   const [question = '', want] = ANSWERS[1] ?? []
   t.equal((await ask(question)).text, want, 'and the slot serves the next')
+})
+
+t.test('an abort while the prompt is read frees the slot within a step', async (t) => {
+  const controller = new AbortController()
+  const steps = model.loop.steps
+  const reading = ask(`And now: ${LONG}`, { signal: controller.signal })
+  while (model.loop.steps === steps) await new Promise((resolve) => setImmediate(resolve))
+  controller.abort(new Error('gone'))
+  await t.rejects(reading, { message: 'gone' })
+  t.ok(model.loop.steps - steps <= 2, 'of more than five')
+  t.equal(model.loop.active, 0)
+})
+
+t.test('a probe is one step of real work and loses nothing', async (t) => {
+  const first = await ask(LONG, { tokensMax: 1 })
+  const [steps, count] = [model.loop.steps, batches.length]
+  await model.loop.probe(model.prompts.anyToken)
+  t.equal(model.loop.steps, steps + 1)
+  t.equal(batches.length, count + 1)
+  t.equal((await ask(LONG, { tokensMax: 1 })).cachedTokens, first.promptTokens - 1)
+  const busy = ask(LONG)
+  await model.loop.probe(model.prompts.anyToken)
+  t.equal(model.loop.active, 1, 'an engine at work is not asked')
+  await busy
+})
+
+t.test('the text of the pieces is what the engine makes of all tokens', async (t) => {
+  for (const [question] of ANSWERS) {
+    const answer = await ask(question, {
+      message: { exact: true },
+      settings: { temperature: 1.4, seed: 11n, topLogprobs: 0 },
+    })
+    const joined = Buffer.concat(answer.scores.map(({ bytes }) => bytes)).toString('utf8')
+    const tokens = model.prompts.tokensOf(answer.text, false)
+    t.equal(joined, answer.text)
+    t.equal(model.prompts.display.textOf(tokens), answer.text)
+  }
 })
 
 t.test('an engine that is not there', async (t) => {

@@ -29,10 +29,10 @@ function stream(entries: readonly Uint8Array[], stop: readonly string[] = []) {
   const output = new TextStream({ detokenize }, stop)
   const pieces: string[] = []
   for (const token of tokens) {
-    pieces.push(output.push(token))
+    pieces.push(output.push(token).text)
     if (output.stopped) break
   }
-  pieces.push(output.end())
+  pieces.push(output.end().text)
   return { pieces, text: pieces.join(''), stopped: output.stopped }
 }
 
@@ -108,4 +108,47 @@ t.test('a stop string over several tokens is never shown in part', async (t) => 
 t.test('a stop string of half a surrogate pair is no reason to cut one', async (t) => {
   const filter = new StopFilter(['😁'])
   t.equal(filter.push('😀'), '😀')
+})
+
+t.test(
+  'notes come out with the text that they belong to, and none is lost or doubled',
+  async () => {
+    fc.assert(
+      fc.property(cutText, fc.array(fc.string({ minLength: 1, maxLength: 3 })), (cut, stops) => {
+        const { tokens, detokenize } = vocabulary(cut.entries)
+        const output = new TextStream<number>({ detokenize }, stops)
+        const notes: number[] = []
+        let text = ''
+        for (const token of tokens) {
+          const shown = output.push(token, token)
+          text += shown.text
+          notes.push(...shown.notes)
+          // Every character that is shown has its note by now.
+          const bytes = notes.reduce((sum, at) => sum + (cut.entries[at]?.length ?? 0), 0)
+          if (Buffer.byteLength(text) > bytes) return false
+          if (output.stopped) break
+        }
+        notes.push(...output.end().notes)
+        return notes.every((note, at) => note === at)
+      }),
+    )
+  },
+)
+
+t.test('the first tokens are told apart, until they are shown', async (t) => {
+  const euro = Buffer.from('€')
+  const words = [euro.subarray(0, 2), euro.subarray(2), Buffer.from(' one')]
+  const { tokens, detokenize } = vocabulary(words)
+  const heard: [number, boolean][] = []
+  const spy = (tokens: readonly Token[], isFirst: boolean) => {
+    heard.push([tokens.length, isFirst])
+    return detokenize(tokens)
+  }
+  const output = new TextStream({ detokenize: spy }, [])
+  for (const token of tokens) output.push(token)
+  t.strictSame(heard, [
+    [1, true],
+    [2, true],
+    [1, false],
+  ])
 })

@@ -1,18 +1,19 @@
 import t from 'tap'
 import { InferenceError } from '../../../src/inference/errors.ts'
 import { Requests } from '../../../src/inference/llamacpp/requests.ts'
-import type { ToEngine } from '../../../src/inference/llamacpp/wire.ts'
-import { GREEDY_SAMPLING, user } from '../../support/tiny-model.ts'
+import type { GenerateMessage, ToEngine } from '../../../src/inference/llamacpp/wire.ts'
+import type { Delta, TokenScore } from '../../../src/inference/request.ts'
+import { chat, GREEDY_SETTINGS } from '../../support/tiny-model.ts'
 
 function setUp(slots: number, queueMax: number) {
   const sent: ToEngine[] = []
-  const requests = new Requests({ send: (message) => sent.push(message) }, { slots, queueMax })
+  const requests = new Requests({ send: (message) => sent.push(message) }, { queueMax })
   let id = 0
-  const add = (signal = new AbortController().signal, onText?: (text: string) => void) =>
-    requests.add(
-      { type: 'chat', id: id++, messages: user('Hi'), sampling: GREEDY_SAMPLING, stop: [] },
-      onText === undefined ? { signal } : { signal, onText },
-    )
+  const add = (
+    signal = new AbortController().signal,
+    onDelta: (delta: Delta) => void = () => {},
+    more: Partial<GenerateMessage> = {},
+  ) => requests.add(chat('Hi', { id: id++, ...more }), { signal, onDelta })
   const done = (id: number) =>
     requests.take({
       type: 'done',
@@ -21,25 +22,33 @@ function setUp(slots: number, queueMax: number) {
       promptTokens: 5,
       cachedTokens: 3,
       completionTokens: 2,
+      reasoningTokens: 0,
     })
   const ids = () =>
     sent.map((message) => (message.type === 'load' ? 'load' : `${message.type} ${message.id}`))
-  return { requests, add, done, ids }
+  const open = () => requests.open(slots)
+  return { requests, open, add, done, ids }
 }
 
 t.test('an answer is what was said, piece by piece', async (t) => {
-  const { requests, add, done } = setUp(1, 0)
-  requests.open()
+  const { requests, open, add, done } = setUp(1, 0)
+  open()
   const heard: string[] = []
-  const answer = add(undefined, (text) => heard.push(text))
-  requests.take({ type: 'text', id: 0, text: 'Hel' })
-  requests.take({ type: 'text', id: 0, text: 'lo' })
-  requests.take({ type: 'text', id: 7, text: 'about nobody' })
+  const answer = add(undefined, ({ text = '' }) => heard.push(text))
+  requests.take({ type: 'delta', id: 0, text: 'Hel' })
+  requests.take({ type: 'delta', id: 0, text: 'lo' })
+  requests.take({ type: 'delta', id: 7, text: 'about nobody' })
   done(0)
   t.strictSame(await answer, {
+    type: 'done',
+    id: 0,
     text: 'Hello',
+    toolCalls: [],
     finishReason: 'stop',
-    usage: { promptTokens: 5, completionTokens: 2 },
+    promptTokens: 5,
+    cachedTokens: 3,
+    completionTokens: 2,
+    reasoningTokens: 0,
   })
   t.strictSame(heard, ['Hel', 'lo'])
   t.equal(requests.active, 0)
@@ -48,34 +57,34 @@ t.test('an answer is what was said, piece by piece', async (t) => {
 t.test(
   'no more are out than there are slots; the rest wait in order, and then it is full',
   async (t) => {
-    const { requests, add, done, ids } = setUp(2, 2)
-    requests.open()
+    const { requests, open, add, done, ids } = setUp(2, 2)
+    open()
     const answers = [add(), add(), add(), add()]
     t.strictSame([requests.active, requests.queued], [2, 2])
-    t.strictSame(ids(), ['chat 0', 'chat 1'])
+    t.strictSame(ids(), ['generate 0', 'generate 1'])
     await t.rejects(add(), { code: 'BUSY', retryable: true })
     done(1)
-    t.strictSame(ids(), ['chat 0', 'chat 1', 'chat 2'])
+    t.strictSame(ids(), ['generate 0', 'generate 1', 'generate 2'])
     for (const id of [0, 2, 3]) done(id)
     t.equal((await Promise.all(answers)).length, 4)
   },
 )
 
 t.test('without a queue a free slot is still taken', async (t) => {
-  const { requests, add } = setUp(1, 0)
+  const { requests, open, add } = setUp(1, 0)
   await t.rejects(add(), { code: 'BUSY' }, 'no engine yet')
-  requests.open()
+  open()
   void add()
   t.equal(requests.active, 1)
   await t.rejects(add(), { code: 'BUSY' })
 })
 
 t.test('an abort is answered at once, and the slot is free when the engine says so', async (t) => {
-  const { requests, add, done, ids } = setUp(1, 5)
-  requests.open()
+  const { requests, open, add, done, ids } = setUp(1, 5)
+  open()
   const [running, waiting] = [new AbortController(), new AbortController()]
   const heard: string[] = []
-  const first = add(running.signal, (text) => heard.push(text))
+  const first = add(running.signal, ({ text = '' }) => heard.push(text))
   const second = add(waiting.signal)
   const third = add()
   waiting.abort(new Error('second'))
@@ -83,9 +92,9 @@ t.test('an abort is answered at once, and the slot is free when the engine says 
   await t.rejects(first, { message: 'first' })
   await t.rejects(second, { message: 'second' })
   t.strictSame([requests.active, requests.queued], [1, 1])
-  requests.take({ type: 'text', id: 0, text: 'too late' })
+  requests.take({ type: 'delta', id: 0, text: 'too late' })
   requests.take({ type: 'refused', id: 0, code: 'STOPPED', message: 'aborted', data: {} })
-  t.strictSame(ids(), ['chat 0', 'abort 0', 'chat 2'], 'the one that waited was never sent')
+  t.strictSame(ids(), ['generate 0', 'abort 0', 'generate 2'], 'the one that waited was never sent')
   t.strictSame(heard, [])
   done(2)
   await third
@@ -94,20 +103,20 @@ t.test('an abort is answered at once, and the slot is free when the engine says 
 })
 
 t.test('a listener that throws ends its own request only', async (t) => {
-  const { requests, add, ids } = setUp(2, 0)
-  requests.open()
+  const { requests, open, add, ids } = setUp(2, 0)
+  open()
   const broken = add(undefined, () => {
     throw new Error('socket closed')
   })
   void add()
-  requests.take({ type: 'text', id: 0, text: 'Hi' })
+  requests.take({ type: 'delta', id: 0, text: 'Hi' })
   await t.rejects(broken, { message: 'socket closed' })
-  t.strictSame(ids(), ['chat 0', 'chat 1', 'abort 0'])
+  t.strictSame(ids(), ['generate 0', 'generate 1', 'abort 0'])
 })
 
 t.test('a refusal keeps its code and its facts', async (t) => {
-  const { requests, add } = setUp(1, 0)
-  requests.open()
+  const { requests, open, add } = setUp(1, 0)
+  open()
   const answer = add()
   const data = { promptTokens: 300, contextSize: 256 }
   requests.take({ type: 'refused', id: 0, code: 'CONTEXT_LENGTH', message: 'too long', data })
@@ -115,16 +124,23 @@ t.test('a refusal keeps its code and its facts', async (t) => {
 })
 
 t.test('an engine that is lost takes with it what was out, and nothing else', async (t) => {
-  const { requests, add, done, ids } = setUp(1, 5)
-  requests.open()
+  const { requests, open, add, done, ids } = setUp(1, 5)
+  open()
   const out = add()
   const waiting = add()
-  requests.lost(new InferenceError('ENGINE_FAILED', 'the engine ended', { retryable: true }))
+  const gone = requests.lost(
+    new InferenceError('ENGINE_FAILED', 'the engine ended', { retryable: true }),
+  )
+  t.strictSame(
+    gone.map(({ id }) => id),
+    [0],
+    'tells what was out',
+  )
   await t.rejects(out, { code: 'ENGINE_FAILED' })
   const late = add()
   t.strictSame([requests.active, requests.queued], [0, 2])
-  requests.open()
-  t.strictSame(ids(), ['chat 0', 'chat 1'])
+  open()
+  t.strictSame(ids(), ['generate 0', 'generate 1'])
   done(1)
   await waiting
   requests.lost(new Error('again'))
@@ -136,4 +152,27 @@ t.test('nobody has to wait for ever', async (t) => {
   const waiting = [add(), add()]
   requests.failWaiting(new Error('does not come back'))
   for (const answer of waiting) await t.rejects(answer, { message: 'does not come back' })
+})
+
+t.test('thoughts, calls and scores are gathered as they come', async (t) => {
+  const { requests, open, add, done } = setUp(2, 0)
+  open()
+  const settings = { ...GREEDY_SETTINGS, logitBias: new Map(), topLogprobs: 0 }
+  const scored = add(undefined, undefined, { settings })
+  const plain = add()
+  const score: TokenScore = { text: 'a', bytes: Uint8Array.of(97), logprob: -1, top: [] }
+  const toolCall = { id: 'call_1', name: 'f', arguments: '{}' }
+  for (const id of [0, 1]) {
+    requests.take({ type: 'delta', id, reasoning: 'hm' })
+    requests.take({
+      type: 'delta',
+      id,
+      text: 'a',
+      scores: [{ ...score, bytes: Uint8Array.of(97), top: [] }],
+    })
+    requests.take({ type: 'delta', id, toolCall })
+    done(id)
+  }
+  t.match(await scored, { reasoning: 'hm', text: 'a', toolCalls: [toolCall], scores: [score] })
+  t.equal((await plain).scores, undefined, 'nobody asked for them')
 })

@@ -1,38 +1,53 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { SAMPLING_DEFAULTS, samplingOf, seedAt } from '../../../src/inference/llamacpp/sampling.ts'
-import { request } from '../../support/tiny-model.ts'
+import {
+  needsExact,
+  SAMPLING_DEFAULTS,
+  seedAt,
+  settingsOf,
+} from '../../../src/inference/llamacpp/sampling.ts'
+import { GREEDY_SETTINGS, request } from '../../support/tiny-model.ts'
 
 const never = () => {
   throw new Error('no chance was needed')
 }
 
 t.test('a request comes before the model, the model before chance', async (t) => {
+  const none = { presencePenalty: 0, frequencyPenalty: 0, repeatPenalty: 1, logitBias: new Map() }
   t.strictSame(
-    samplingOf(request('Hi', { seed: 7 }), SAMPLING_DEFAULTS, never),
-    { ...SAMPLING_DEFAULTS, seed: 7 },
+    settingsOf(request('Hi', { seed: 7n }), SAMPLING_DEFAULTS, never),
+    { ...SAMPLING_DEFAULTS, ...none, seed: 7n },
     'says nothing',
   )
-  const wishes = request('Hi', { temperature: 0, topP: 0.5, seed: 7 })
-  t.strictSame(
-    samplingOf(wishes, SAMPLING_DEFAULTS, never),
-    { ...SAMPLING_DEFAULTS, temperature: 0, topP: 0.5, seed: 7 },
-    'greedy is a wish too',
-  )
-  t.equal(samplingOf(request('Hi'), SAMPLING_DEFAULTS, () => 0.5).seed, 2 ** 31, 'a seed by chance')
+  const wishes = {
+    temperature: 0,
+    topP: 0.5,
+    topK: 3,
+    minP: 0,
+    seed: 0xffff_ffff_ffff_ffffn,
+    presencePenalty: 1,
+    frequencyPenalty: -1,
+    repeatPenalty: 1.1,
+    logitBias: new Map([[3, -100]]),
+    topLogprobs: 0,
+  }
+  t.strictSame(settingsOf(request('Hi', wishes), SAMPLING_DEFAULTS, never), wishes)
+  const chance = settingsOf(request('Hi'), SAMPLING_DEFAULTS, () => 0.5)
+  t.equal(chance.seed, 2n ** 31n, 'a seed by chance')
 })
 
-t.test('any integer is a seed', async (t) => {
-  const seedOf = (seed: number) =>
-    samplingOf(request('Hi', { seed }), SAMPLING_DEFAULTS, never).seed
-  t.equal(seedOf(-1), 0xffff_ffff, 'negative')
-  t.equal(seedOf(2 ** 32 + 5), 5, 'large')
-  fc.assert(
-    fc.property(fc.maxSafeInteger(), (seed) => {
-      const folded = seedOf(seed)
-      return Number.isInteger(folded) && folded >= 0 && folded <= 0xffff_ffff
-    }),
-  )
+t.test('the engine picks for itself unless exact numbers are needed', async (t) => {
+  t.equal(needsExact(GREEDY_SETTINGS, true), false, 'a seed of a greedy answer means nothing')
+  t.equal(needsExact({ ...GREEDY_SETTINGS, temperature: 1 }, false), false)
+  t.equal(needsExact({ ...GREEDY_SETTINGS, temperature: 1 }, true), true)
+  for (const more of [
+    { topLogprobs: 0 },
+    { presencePenalty: 0.1 },
+    { frequencyPenalty: -0.1 },
+    { repeatPenalty: 1.1 },
+    { logitBias: new Map([[1, 0]]) },
+  ])
+    t.equal(needsExact({ ...GREEDY_SETTINGS, ...more }, false), true, Object.keys(more).join())
 })
 
 t.test('every position of an answer has a seed of its own', async (t) => {

@@ -1,110 +1,5 @@
-import type { ControlledEvaluateInputItem, Token } from 'node-llama-cpp'
 import t from 'tap'
-import {
-  type Job,
-  type Outcome,
-  type Sequence,
-  STEP_DEFAULTS,
-  StepLoop,
-  type StepOptions,
-} from '../../../src/inference/llamacpp/steps.ts'
-import { ManualClock } from '../../support/clock.ts'
-import { GREEDY_SAMPLING } from '../../support/tiny-model.ts'
-
-/** What one sequence got in one batch. */
-interface Row {
-  readonly slot: number
-  readonly tokens: readonly number[]
-  /** The seed, where a token was asked for. */
-  readonly seed: number | undefined
-}
-
-/**
- * A context that decodes what is queued in one tick as one batch, as node-llama-cpp does. The next token is
- * 1 + the one before.
- */
-class FakeContext {
-  readonly batches: Row[][] = []
-  /** Called before a batch is answered. */
-  onBatch: (batch: readonly Row[]) => void = () => {}
-  #queued: { row: Row; answer: () => void; fail: (error: unknown) => void }[] = []
-
-  sequence(slot: number): Sequence & { held: Token[] } {
-    const context = this
-    const sequence = {
-      held: [] as Token[],
-      get nextTokenIndex() {
-        return sequence.held.length
-      },
-      compareContextTokens(tokens: Token[]) {
-        const at = sequence.held.findIndex((token, i) => token !== tokens[i])
-        return { firstDifferentIndex: at === -1 ? sequence.held.length : at }
-      },
-      async adaptStateToTokens(tokens: Token[]) {
-        sequence.held.length = sequence.compareContextTokens(tokens).firstDifferentIndex
-      },
-      async controlledEvaluate(input: ControlledEvaluateInputItem[]) {
-        const tokens = input.map((item) => (Array.isArray(item) ? item[0] : item))
-        const asked = input.flatMap((item) => (Array.isArray(item) ? [item[1]] : []))[0]
-        await context.#decode({ slot, tokens, seed: asked?.generateNext?.options?.seed })
-        sequence.held.push(...tokens)
-        const next = ((tokens.at(-1) ?? 0) + 1) as Token
-        return input.map((item) => (Array.isArray(item) ? { next: { token: next } } : undefined))
-      },
-    }
-    return sequence
-  }
-
-  #decode(row: Row): Promise<void> {
-    return new Promise((answer, fail) => {
-      if (this.#queued.push({ row, answer, fail }) > 1) return
-      setImmediate(() => {
-        const queued = this.#queued
-        this.#queued = []
-        const batch = queued.map((item) => item.row)
-        this.batches.push(batch)
-        try {
-          this.onBatch(batch)
-          for (const item of queued) item.answer()
-        } catch (error) {
-          for (const item of queued) item.fail(error)
-        }
-      })
-    })
-  }
-}
-
-function setUp(slots: number, options: Partial<StepOptions> = {}) {
-  const context = new FakeContext()
-  const sequences = Array.from({ length: slots }, (_, slot) => context.sequence(slot))
-  const clock = new ManualClock()
-  const loop = new StepLoop({ sequences, clock }, { ...STEP_DEFAULTS, ...options })
-  const heard: number[][] = []
-  const run = (
-    prompt: readonly number[],
-    tokensMax: number,
-    more: { signal?: AbortSignal; onToken?: Job['onToken'] } = {},
-  ): Promise<Outcome> => {
-    const mine: number[] = []
-    heard.push(mine)
-    return loop.run(
-      {
-        prompt: prompt as Token[],
-        tokensMax,
-        sampling: GREEDY_SAMPLING,
-        onToken(token) {
-          mine.push(token)
-          return more.onToken?.(token) ?? true
-        },
-      },
-      more.signal ?? new AbortController().signal,
-    )
-  }
-  return { context, sequences, clock, loop, heard, run }
-}
-
-const slotsOf = (batch: readonly Row[] | undefined) => batch?.map((row) => row.slot)
-const upTo = (n: number, from = 1) => Array.from({ length: n }, (_, i) => from + i)
+import { setUp, slotsOf, upTo } from '../../support/fake-context.ts'
 
 t.test('a job alone', async (t) => {
   const { context, heard, run, loop } = setUp(2)
@@ -116,14 +11,14 @@ t.test('a job alone', async (t) => {
     'the last token is never evaluated: nobody asks what follows it',
   )
   const seeds = context.batches.map((batch) => batch[0]?.seed)
-  t.equal(new Set(seeds).size, 3, 'a seed for each token')
+  t.strictSame(seeds, [0, 1, 2], 'each is asked for its position')
   t.equal(loop.active, 0)
   t.equal(loop.steps, 3)
 })
 
 t.test('a job that has heard enough ends with "stop"', async (t) => {
   const { heard, run } = setUp(1)
-  const outcome = await run([1], 10, { onToken: (token) => token < 3 })
+  const outcome = await run([1], 10, { onToken: (token) => (token < 3 ? 'go on' : 'end') })
   t.strictSame(outcome, { end: 'stop', cachedTokens: 0, completionTokens: 2 })
   t.strictSame(heard, [[2, 3]])
 })
@@ -232,7 +127,7 @@ t.test('an abort ends a job within a step and frees its slot', async (t) => {
     signal: controller.signal,
     onToken(token) {
       if (token === 4) controller.abort(new Error('gone'))
-      return true
+      return 'go on'
     },
   })
   const next = run([50], 1)

@@ -2,13 +2,15 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import type { Token } from 'node-llama-cpp'
 import t from 'tap'
-import type { ChatMessage } from '../../../src/inference/backend.ts'
 import type { CompiledTemplate } from '../../../src/inference/llamacpp/library.ts'
 import {
   CHATML,
   ChatTemplate,
   type TemplateArguments,
 } from '../../../src/inference/llamacpp/template.ts'
+import type { ChatMessage, Tool } from '../../../src/inference/request.ts'
+import { toolFormatOf } from '../../../src/inference/tools/format.ts'
+import { thoughtFormOf } from '../../../src/inference/tools/thoughts.ts'
 
 const { Template } = createRequire(import.meta.resolve('node-llama-cpp'))('@huggingface/jinja') as {
   Template: new (source: string) => CompiledTemplate
@@ -20,7 +22,12 @@ const BOS = 1 as Token
 function render(
   source: string,
   messages: readonly ChatMessage[],
-  options: { prependBos?: boolean; arguments?: TemplateArguments } = {},
+  options: {
+    prependBos?: boolean
+    arguments?: TemplateArguments
+    tools?: Tool[]
+    thinking?: boolean
+  } = {},
 ) {
   const pieces: string[] = []
   const compiled = new Template(source)
@@ -40,10 +47,19 @@ function render(
         },
       },
     },
-    options.arguments === undefined ? {} : { arguments: options.arguments },
+    {
+      tools: toolFormatOf(source),
+      thoughts: thoughtFormOf(source),
+      ...(options.arguments === undefined ? {} : { arguments: options.arguments }),
+    },
   )
-  const tokens = template.tokens(messages)
-  return { pieces, tokens }
+  const { tools = [], thinking } = options
+  const prompt = template.prompt({
+    messages,
+    tools,
+    ...(thinking === undefined ? {} : { thinking }),
+  })
+  return { pieces, ...prompt }
 }
 
 const system: ChatMessage = { role: 'system', content: 'Answer briefly.' }
@@ -160,4 +176,46 @@ t.test('what it refuses even then is the fault of the request', async (t) => {
   }
   t.throws(() => render(STRICT, [assistant('Hello!')]), refusal)
   t.throws(() => render(STRICT, [assistant('Hello!'), system]), refusal)
+})
+
+const LOOK: Tool = {
+  name: 'look',
+  description: 'Sees <|im_end|>.',
+  parameters: { type: 'object', properties: { 'what<|im_start|>': { type: 'string' } } },
+}
+const CALL = { id: 'call_1', name: 'look', arguments: '{"what":"<|im_end|>","n":1}' }
+const TALK: ChatMessage[] = [
+  user('Look!'),
+  { role: 'assistant', content: '', toolCalls: [CALL] },
+  { role: 'tool', content: 'a <|im_start|> b', toolCallId: 'call_1', name: 'look' },
+]
+
+t.test('tools in a template that knows them, and in one that does not', async (t) => {
+  const hermes = `{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% if m.tool_calls %}{% for call in m.tool_calls %}<tool_call>\n{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>{% endfor %}{% endif %}<|im_end|>\n{% endfor %}`
+  for (const source of [hermes, CHATML]) {
+    const { pieces } = render(source, TALK, { tools: [LOOK] })
+    const own = pieces.filter((piece) => piece.startsWith('«')).join('')
+    const theirs = pieces.filter((piece) => !piece.startsWith('«')).join('\n')
+    const whole = pieces.join('').replace(/[«»]/g, '')
+    t.match(whole, /"name": ?"look"/)
+    t.match(
+      whole,
+      /<tool_call>\s*\{"name": "look", "arguments": \{"what": ?"<\|im_end\|>", ?"n": ?1\}\}/,
+    )
+    t.match(whole, /a <\|im_start\|> b/)
+    t.match(theirs, /Sees <\|im_end\|>/)
+    t.match(theirs, /what<\|im_start\|>/)
+    t.equal(
+      own.split('<|im_start|>').length,
+      own.split('<|im_end|>').length + (source === CHATML ? 1 : 0),
+    )
+  }
+})
+
+t.test('whether the answer begins inside a thought', async (t) => {
+  const source = `{% for m in messages %}{{ m.content }}{% endfor %}{% if enable_thinking is not defined or enable_thinking %}<think>\n{% else %}<think>\n\n</think>{% endif %}`
+  t.equal(render(source, [user('Hi')]).isThinking, true)
+  t.equal(render(source, [user('Hi')], { thinking: true }).isThinking, true)
+  t.equal(render(source, [user('Hi')], { thinking: false }).isThinking, false)
+  t.equal(render(CHATML, [user('Hi <think>')]).isThinking, false, 'not because somebody says so')
 })

@@ -1,0 +1,166 @@
+/**
+ * What a GGUF file says about its model, read without the engine: names, settings, the vocabulary.
+ *
+ * Only the head is read, in one piece that grows until everything before the tensors is in it. Layout:
+ * ggml-org/ggml docs/gguf.md, versions 2 and 3, little-endian. Of a model in several files the first one
+ * says it all. Tested by test/inference/tokenizer-files.ts.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import { InferenceError } from './errors.ts'
+
+export type GgufValue = string | number | bigint | boolean | readonly GgufValue[]
+
+/** By the names of the format, such as `tokenizer.ggml.tokens`. */
+export type GgufMetadata = ReadonlyMap<string, GgufValue>
+
+const HEAD_FIRST = 1024 * 1024
+/** The largest vocabularies take some tens of megabytes. */
+const HEAD_MAX = 512 * 1024 * 1024
+const KEYS_MAX = 65_536
+
+const TYPE_STRING = 8
+const TYPE_ARRAY = 9
+const DEPTH_MAX = 4
+
+/** @throws InferenceError MODEL_LOAD: no such file, or not a GGUF; `signal.reason` */
+export async function readGguf(path: string, signal: AbortSignal): Promise<GgufMetadata> {
+  let file: FileHandle | undefined
+  try {
+    file = await open(path, 'r')
+    const { size } = await file.stat()
+    for (let length = HEAD_FIRST; ; length *= 4) {
+      signal.throwIfAborted()
+      const head = Buffer.alloc(Math.min(length, size, HEAD_MAX))
+      await file.read(head, 0, head.length, 0)
+      const metadata = parseGguf(head)
+      if (metadata !== undefined) return metadata
+      if (head.length < length) throw broken('it ends within its head')
+    }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof InferenceError) throw error
+    throw new InferenceError('MODEL_LOAD', `cannot read ${path}`, { cause: error })
+  } finally {
+    await file?.close()
+  }
+}
+
+/**
+ * @param head the file from its first byte on
+ * @returns undefined when the head goes on beyond these bytes. @throws InferenceError MODEL_LOAD
+ */
+export function parseGguf(head: Uint8Array): GgufMetadata | undefined {
+  const cursor = new Cursor(head)
+  try {
+    if (cursor.word(4) !== 'GGUF') throw broken('it does not begin with GGUF')
+    const version = cursor.number(4)
+    if (version !== 2 && version !== 3) throw broken(`its version is ${version}`)
+    cursor.count()
+    const keys = cursor.count()
+    if (keys > KEYS_MAX) throw broken('it has too many keys')
+    const metadata = new Map<string, GgufValue>()
+    for (let at = 0; at < keys; at++) {
+      const key = cursor.string()
+      metadata.set(key, cursor.value(cursor.number(4), 0))
+    }
+    return metadata
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+/** Throws RangeError where the bytes end. */
+class Cursor {
+  readonly #bytes: Buffer
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  }
+
+  word(length: number): string {
+    const start = this.#at
+    this.#at += length
+    if (this.#at > this.#bytes.length) throw new RangeError('the bytes end')
+    return this.#bytes.toString('utf8', start, this.#at)
+  }
+
+  number(length: 1 | 2 | 4): number {
+    const value = this.#bytes.readUIntLE(this.#at, length)
+    this.#at += length
+    return value
+  }
+
+  count(): number {
+    const value = this.#bytes.readBigUInt64LE(this.#at)
+    this.#at += 8
+    if (value > BigInt(HEAD_MAX)) throw broken('a length in it is beyond all measure')
+    return Number(value)
+  }
+
+  string(): string {
+    return this.word(this.count())
+  }
+
+  value(type: number, depth: number): GgufValue {
+    if (type === TYPE_STRING) return this.string()
+    if (type !== TYPE_ARRAY) return this.#scalar(type)
+    if (depth === DEPTH_MAX) throw broken('its lists are too deep')
+    const of = this.number(4)
+    const length = this.count()
+    const values: GgufValue[] = []
+    for (let at = 0; at < length; at++) values.push(this.value(of, depth + 1))
+    return values
+  }
+
+  #scalar(type: number): GgufValue {
+    const [length, read] = SCALARS[type] ?? []
+    if (length === undefined || read === undefined) throw broken(`it has a value of type ${type}`)
+    const value = read(this.#bytes, this.#at)
+    this.#at += length
+    return value
+  }
+}
+
+type Scalar = readonly [length: number, read: (bytes: Buffer, at: number) => GgufValue]
+
+/** By the numbers of the format. */
+const SCALARS: Readonly<Record<number, Scalar>> = {
+  0: [1, (bytes, at) => bytes.readUInt8(at)],
+  1: [1, (bytes, at) => bytes.readInt8(at)],
+  2: [2, (bytes, at) => bytes.readUInt16LE(at)],
+  3: [2, (bytes, at) => bytes.readInt16LE(at)],
+  4: [4, (bytes, at) => bytes.readUInt32LE(at)],
+  5: [4, (bytes, at) => bytes.readInt32LE(at)],
+  6: [4, (bytes, at) => bytes.readFloatLE(at)],
+  7: [1, (bytes, at) => bytes.readUInt8(at) !== 0],
+  10: [8, (bytes, at) => bytes.readBigUInt64LE(at)],
+  11: [8, (bytes, at) => bytes.readBigInt64LE(at)],
+  12: [8, (bytes, at) => bytes.readDoubleLE(at)],
+}
+
+function broken(how: string): InferenceError {
+  return new InferenceError('MODEL_LOAD', `this is not a GGUF file that can be read: ${how}`)
+}
+
+/** A list of texts; empty where there is none. */
+export function textsOf(metadata: GgufMetadata, key: string): readonly string[] {
+  const value = metadata.get(key)
+  return Array.isArray(value) ? value.map(String) : []
+}
+
+export function numbersOf(metadata: GgufMetadata, key: string): readonly number[] {
+  const value = metadata.get(key)
+  return Array.isArray(value) ? value.map(Number) : []
+}
+
+export function textOf(metadata: GgufMetadata, key: string): string | undefined {
+  const value = metadata.get(key)
+  return typeof value === 'string' ? value : undefined
+}
+
+export function numberOf(metadata: GgufMetadata, key: string): number | undefined {
+  const value = metadata.get(key)
+  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : undefined
+}

@@ -1,0 +1,69 @@
+/**
+ * What is known of the weights that a service runs: their digest, and the tokenizer that graders ask for.
+ *
+ * Weights of tens of gigabytes are read once and remembered by the data folder (digest.ts); meanwhile the
+ * owner is told how far it is. Tested by test/e2e/inference.ts.
+ */
+import { join } from 'node:path'
+import { TINY_MODEL } from '../config/load.ts'
+import { tinyModelPath } from '../config/root.ts'
+import type { ServiceConfig } from '../config/services.ts'
+import { Digests } from '../inference/digest.ts'
+import { readGguf } from '../inference/gguf.ts'
+import type { JsonObject } from '../inference/request.ts'
+import { readTokenizerFolder, tokenizerOfWeights } from '../inference/tokenizer-files.ts'
+import type { Frame } from './supplier.ts'
+
+export interface Weights {
+  /** Of several files the first; absent: they are another program's. */
+  readonly path?: string
+  /** In hex; of several files the hash over their hashes. */
+  readonly sha256?: string
+  /** Its files by stem. */
+  readonly tokenizer?: JsonObject
+}
+
+export function digestsOf({ config }: Frame): Digests {
+  return new Digests({ cacheFile: join(config.dataDir, 'digests.json') })
+}
+
+/** The GGUF of the built-in engine. */
+export function weightsPath({ backend }: ServiceConfig): string | undefined {
+  if (backend.kind !== 'llamacpp') return undefined
+  return backend.model === TINY_MODEL ? tinyModelPath() : backend.model
+}
+
+/** @throws InferenceError MODEL_LOAD: not readable, or a tokenizer of another model; `signal.reason` */
+export async function readWeights(
+  { deps, life }: Frame,
+  service: ServiceConfig,
+  digests: Digests,
+): Promise<Weights> {
+  const { tokenizerFolder } = service
+  const { signal } = life
+  const path = weightsPath(service)
+  if (path === undefined)
+    return tokenizerFolder === undefined
+      ? {}
+      : { tokenizer: await readTokenizerFolder(tokenizerFolder, undefined) }
+  const { sha256 } = await digests.of(path, { signal, onProgress: progress(deps.log, path) })
+  const metadata = await readGguf(path, signal)
+  const tokenizer =
+    tokenizerFolder === undefined
+      ? tokenizerOfWeights(metadata)
+      : await readTokenizerFolder(tokenizerFolder, metadata)
+  return { path, sha256, ...(tokenizer === undefined ? {} : { tokenizer }) }
+}
+
+/** A line for each tenth of what takes long enough to wonder about. */
+function progress(log: Frame['deps']['log'], file: string): (done: number, total: number) => void {
+  let told = 0
+  return (done, total) => {
+    const percent = Math.floor((10 * done) / total) * 10
+    if (total < TOLD_FROM || percent === told) return
+    told = percent
+    log.info({ file, percent }, 'reading the weights once, to know them again')
+  }
+}
+
+const TOLD_FROM = 1024 ** 3

@@ -34,7 +34,7 @@ export interface Environment {
   readonly engine: Readonly<Record<string, string>>
   /** What npm may see when it installs an engine: proxies and its settings, but none of our secrets. */
   readonly npm: Readonly<Record<string, string>>
-  /** `OLLAMA_HOST`, where the owner's Ollama listens. */
+  /** Where the owner's Ollama listens (`OLLAMA_HOST`), and where it keeps its models (`OLLAMA_MODELS`). */
   readonly ollama: Readonly<Record<string, string | undefined>>
 }
 
@@ -72,7 +72,10 @@ export function readEnvironment(variables: NodeJS.ProcessEnv = process.env): Env
     configPath: variables['POKT_SUPPLIER_CONFIG'],
     engine,
     npm: npmEnvironment(variables),
-    ollama: { OLLAMA_HOST: variables['OLLAMA_HOST'] },
+    ollama: {
+      OLLAMA_HOST: variables['OLLAMA_HOST'],
+      OLLAMA_MODELS: variables['OLLAMA_MODELS'],
+    },
   }
 }
 
@@ -237,7 +240,8 @@ function pathsIn<T extends object, K extends keyof T>(
 function backendPaths(backend: BackendConfig, path: ToPath): BackendConfig {
   switch (backend.kind) {
     case 'llamacpp': {
-      const model = backend.model === TINY_MODEL ? TINY_MODEL : path(backend.model)
+      const isName = backend.model === TINY_MODEL || backend.model.startsWith(OLLAMA_PREFIX)
+      const model = isName ? backend.model : path(backend.model)
       return { ...backend, ...pathsIn(backend, ['chatTemplate'], path), model }
     }
     case 'ollama':
@@ -256,6 +260,9 @@ function backendPaths(backend: BackendConfig, path: ToPath): BackendConfig {
 
 /** The name of the model that comes with the program. */
 export const TINY_MODEL = 'tiny'
+
+/** Before the name of a model whose weights Ollama keeps. */
+export const OLLAMA_PREFIX = 'ollama:'
 
 function freeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null) {

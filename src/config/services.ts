@@ -29,7 +29,7 @@ const llamacpp = z.strictObject({
     .string()
     .min(1)
     .describe(
-      'A GGUF file; relative paths start at the configuration file. `tiny` is the model that comes along.',
+      'A GGUF file; relative paths start at the configuration file. `tiny` is the model that comes along, `ollama:NAME` one that your Ollama has, used where it lies.',
     ),
   slots: z
     .union([z.int().min(1).max(64), z.literal('auto')])

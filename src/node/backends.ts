@@ -12,7 +12,7 @@ import { OllamaBackend } from '../inference/ollama/backend.ts'
 import { UpstreamBackend } from '../inference/upstream/backend.ts'
 import type { UpstreamEndpoint } from '../inference/upstream/options.ts'
 import type { Frame } from './supplier.ts'
-import { type Weights, weightsPath } from './weights.ts'
+import type { Weights } from './weights.ts'
 
 /** The tiny model was trained on short texts and answers sums best without chance. */
 const TINY = { contextSize: 256, defaults: { temperature: 0, topP: 1, topK: 0, minP: 0 } }
@@ -40,7 +40,7 @@ async function buildLlamaCpp(
   { config, deps }: Frame,
   service: ServiceConfig,
   backend: Backend<'llamacpp'>,
-  { sha256 }: Weights,
+  { path = backend.model, sha256 }: Weights,
 ): Promise<LlamaCppBackend> {
   const { clock, log, random, environment } = deps
   const { id, modelName, queueMax } = service
@@ -54,7 +54,7 @@ async function buildLlamaCpp(
     {
       ...LLAMACPP_DEFAULTS,
       model: modelName ?? (tiny ? 'tiny-chat' : backend.model),
-      modelPath: weightsPath(service) ?? backend.model,
+      modelPath: path,
       ...(sha256 === undefined ? {} : { modelSha256: sha256 }),
       contextSize: tiny ? tinyContext(backend.contextSize) : backend.contextSize,
       slots: backend.slots,

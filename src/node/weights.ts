@@ -2,14 +2,17 @@
  * What is known of the weights that a service runs: their digest, and the tokenizer that graders ask for.
  *
  * Weights of tens of gigabytes are read once and remembered by the data folder (digest.ts); meanwhile the
- * owner is told how far it is. Tested by test/e2e/inference.ts.
+ * owner is told how far it is. Tested by test/node/weights.ts and test/e2e/inference.ts.
  */
+import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { TINY_MODEL } from '../config/load.ts'
+import { type Environment, OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
 import { tinyModelPath } from '../config/root.ts'
 import type { ServiceConfig } from '../config/services.ts'
 import { Digests } from '../inference/digest.ts'
+import { InferenceError } from '../inference/errors.ts'
 import { readGguf } from '../inference/gguf.ts'
+import { ollamaBlob, ollamaFolders } from '../inference/ollama/blobs.ts'
 import type { JsonObject } from '../inference/request.ts'
 import { readTokenizerFolder, tokenizerOfWeights } from '../inference/tokenizer-files.ts'
 import type { Frame } from './supplier.ts'
@@ -23,36 +26,58 @@ export interface Weights {
   readonly tokenizer?: JsonObject
 }
 
+export interface WeightsDeps {
+  readonly deps: Pick<Frame['deps'], 'log' | 'environment'>
+  readonly life: Pick<Frame['life'], 'signal'>
+}
+
 export function digestsOf({ config }: Frame): Digests {
   return new Digests({ cacheFile: join(config.dataDir, 'digests.json') })
 }
 
-/** The GGUF of the built-in engine. */
-export function weightsPath({ backend }: ServiceConfig): string | undefined {
-  if (backend.kind !== 'llamacpp') return undefined
-  return backend.model === TINY_MODEL ? tinyModelPath() : backend.model
-}
-
 /** @throws InferenceError MODEL_LOAD: not readable, or a tokenizer of another model; `signal.reason` */
 export async function readWeights(
-  { deps, life }: Frame,
+  { deps, life }: WeightsDeps,
   service: ServiceConfig,
   digests: Digests,
 ): Promise<Weights> {
   const { tokenizerFolder } = service
   const { signal } = life
-  const path = weightsPath(service)
-  if (path === undefined)
+  const file = await fileOf(service, deps.environment)
+  if (file === undefined)
     return tokenizerFolder === undefined
       ? {}
       : { tokenizer: await readTokenizerFolder(tokenizerFolder, undefined) }
+  const { path } = file
   const { sha256 } = await digests.of(path, { signal, onProgress: progress(deps.log, path) })
+  if (file.sha256 !== undefined && file.sha256 !== sha256)
+    throw new InferenceError('MODEL_LOAD', `${path} does not hold what its name says`)
   const metadata = await readGguf(path, signal)
   const tokenizer =
     tokenizerFolder === undefined
       ? tokenizerOfWeights(metadata)
       : await readTokenizerFolder(tokenizerFolder, metadata)
   return { path, sha256, ...(tokenizer === undefined ? {} : { tokenizer }) }
+}
+
+/** The GGUF of the built-in engine, and the digest that its name says, if it says one. */
+async function fileOf(
+  { backend }: ServiceConfig,
+  { ollama }: Environment,
+): Promise<{ readonly path: string; readonly sha256?: string } | undefined> {
+  if (backend.kind !== 'llamacpp') return undefined
+  const { model } = backend
+  if (model === TINY_MODEL) return { path: tinyModelPath() }
+  if (!model.startsWith(OLLAMA_PREFIX)) return { path: model }
+  let first: unknown
+  for (const folder of ollamaFolders(ollama, homedir())) {
+    try {
+      return await ollamaBlob(folder, model.slice(OLLAMA_PREFIX.length))
+    } catch (error) {
+      first ??= error
+    }
+  }
+  throw first
 }
 
 /** A line for each tenth of what takes long enough to wonder about. */

@@ -51,7 +51,8 @@ function watched(library: Library, batches: (readonly BatchItem[])[]): Library {
     }
     return llama
   }
-  return { ...library, llama: { ...library.llama, getLlama: open as Library['llama']['getLlama'] } }
+  const { llama } = library
+  return { ...library, llama: { ...llama, getLlama: open as Library['llama']['getLlama'] } }
 }
 
 export async function openTiny(t: Test, options: Partial<ModelOptions> = {}) {

@@ -5,7 +5,6 @@
  * type `…image.model`, and the file is named by its SHA-256: `models/blobs/sha256-<hex>`. Read only.
  * Tested by test/inference/ollama/blobs.ts.
  */
-import { createHash } from 'node:crypto'
 import { open, realpath, stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import { InferenceError } from '../errors.ts'
@@ -15,7 +14,7 @@ import { parsed } from '../tools/json.ts'
 
 export interface OllamaBlob {
   readonly path: string
-  /** By its name, in hex; `hashBlob` holds it against the bytes. */
+  /** By its name, in hex; whoever reads the file holds it against the bytes. */
   readonly sha256: string
   readonly bytes: number
 }
@@ -28,7 +27,6 @@ const PART = /^[A-Za-z0-9_][\w.-]{0,127}$/
 const HOST = /^[A-Za-z0-9][\w.-]{0,253}(?::\d{1,5})?$/
 const DIGEST = /^sha256:([0-9a-f]{64})$/
 const MAGIC = 'GGUF'
-const READ_BYTES = 1024 * 1024
 
 /**
  * @param home the user's folder
@@ -65,29 +63,6 @@ export async function ollamaBlob(folder: string, name: string): Promise<OllamaBl
   const bytes = await checkFile(folder, path, name)
   if (bytes !== layer['size']) throw failed(`the weights of '${name}' are not complete`)
   return { path, sha256, bytes }
-}
-
-/**
- * Reads the whole file. @returns its SHA-256, in hex
- * @throws InferenceError MODEL_LOAD: it is not what its name says; `signal.reason`
- */
-export async function hashBlob(blob: OllamaBlob, signal: AbortSignal): Promise<string> {
-  const hash = createHash('sha256')
-  const file = await open(blob.path, 'r')
-  try {
-    const buffer = Buffer.alloc(READ_BYTES)
-    for (;;) {
-      signal.throwIfAborted()
-      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, null)
-      if (bytesRead === 0) break
-      hash.update(buffer.subarray(0, bytesRead))
-    }
-  } finally {
-    await file.close()
-  }
-  const sha256 = hash.digest('hex')
-  if (sha256 !== blob.sha256) throw failed('the weights are not what the name of their file says')
-  return sha256
 }
 
 /** Host, namespace, model and tag, each checked: the name comes from a configuration or a command line. */

@@ -167,6 +167,7 @@ export class RealSupplier {
 
   /** Starts the daemon and waits until it serves. */
   async start(): Promise<void> {
+    const before = this.upstream.chats
     const child = launch(this.folder, ['start', '--config', this.#configPath, ...VERBOSE])
     this.child = child
     const end = () => child.kill('SIGKILL')
@@ -186,6 +187,7 @@ export class RealSupplier {
       'the daemon serves',
       () => this.output,
     )
+    this.upstream.uncounted += this.upstream.chats - before
   }
 
   /** Ends the daemon and waits until it is gone. @returns its exit status, or the signal's name */

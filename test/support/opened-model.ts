@@ -51,8 +51,8 @@ function watched(library: Library, batches: (readonly BatchItem[])[]): Library {
     }
     return llama
   }
-  const { llama } = library
-  return { ...library, llama: { ...llama, getLlama: open as Library['llama']['getLlama'] } }
+  const { llama, ...rest } = library
+  return { ...rest, llama: { ...llama, getLlama: open as Library['llama']['getLlama'] } }
 }
 
 export async function openTiny(t: Test, options: Partial<ModelOptions> = {}) {

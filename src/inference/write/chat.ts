@@ -2,7 +2,8 @@
  * `chat.completion` and its chunks. Tested by test/inference/write/chat.ts.
  */
 import type { Delta, Generation, JsonObject, ToolCall, Usage } from '../request.ts'
-import { chatScores, DONE, event, type Frame, framed, usageObject } from './frame.ts'
+import { Chunks } from './chunks.ts'
+import { chatScores, type Frame, framed, usageObject } from './frame.ts'
 
 /** @param usage of all choices together */
 export function chatBody(choices: readonly Generation[], usage: Usage, frame: Frame): Uint8Array {
@@ -47,20 +48,21 @@ function callObject({ id, name, arguments: text }: ToolCall): JsonObject {
 
 /** The events of one streamed chat. Choices may be mixed; each begins, goes on and ends once. */
 export class ChatStream {
-  readonly #frame: Frame
-  readonly #includeUsage: boolean
+  readonly #chunks: Chunks
   /** Of each choice: how many calls it has made. */
   readonly #calls = new Map<number, number>()
 
   constructor(frame: Frame, includeUsage: boolean) {
-    this.#frame = frame
-    this.#includeUsage = includeUsage
+    this.#chunks = new Chunks('chat.completion.chunk', frame, includeUsage)
   }
 
   begin(index: number): string {
-    return this.#chunk([
-      { index, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null },
-    ])
+    return this.#chunks.chunk({
+      index,
+      delta: { role: 'assistant', content: '' },
+      logprobs: null,
+      finish_reason: null,
+    })
   }
 
   /** Empty for a delta that shows nothing. */
@@ -76,27 +78,14 @@ export class ChatStream {
     const { scores } = piece
     if (Object.keys(delta).length === 0 && (scores?.length ?? 0) === 0) return ''
     const logprobs = scores === undefined ? null : chatScores(scores)
-    return this.#chunk([{ index, delta, logprobs, finish_reason: null }])
+    return this.#chunks.chunk({ index, delta, logprobs, finish_reason: null })
   }
 
   end(index: number, { finishReason }: Generation): string {
-    return this.#chunk([{ index, delta: {}, logprobs: null, finish_reason: finishReason }])
+    return this.#chunks.chunk({ index, delta: {}, logprobs: null, finish_reason: finishReason })
   }
 
-  /** After every choice has ended. @param manifest what ran, known only now */
   finish(usage: Usage, manifest: JsonObject | undefined): string {
-    const pocket = manifest === undefined ? {} : { pocket: manifest }
-    const last = { ...this.#head(), choices: [], usage: usageObject(usage), ...pocket }
-    return `${this.#includeUsage ? event(last) : ''}${DONE}`
-  }
-
-  #chunk(choices: readonly JsonObject[]): string {
-    const usage = this.#includeUsage ? { usage: null } : {}
-    return event({ ...this.#head(), choices, ...usage })
-  }
-
-  #head(): JsonObject {
-    const { id, created, model, fingerprint } = this.#frame
-    return { id, object: 'chat.completion.chunk', created, model, system_fingerprint: fingerprint }
+    return this.#chunks.finish(usage, manifest)
   }
 }

@@ -12,7 +12,8 @@ import type {
   TokenScore,
   Usage,
 } from '../request.ts'
-import { DONE, event, type Frame, finite, framed, usageObject } from './frame.ts'
+import { Chunks } from './chunks.ts'
+import { type Frame, finite, framed, usageObject } from './frame.ts'
 
 /** @param choices in order of prompts, the choices of one prompt together */
 export function completionBody(
@@ -81,14 +82,12 @@ function charactersOf(text: string): number {
 
 /** The events of one streamed completion. */
 export class CompletionStream {
-  readonly #frame: Frame
-  readonly #includeUsage: boolean
+  readonly #chunks: Chunks
   /** Of each choice: characters sent. */
   readonly #sent = new Map<number, number>()
 
   constructor(frame: Frame, includeUsage: boolean) {
-    this.#frame = frame
-    this.#includeUsage = includeUsage
+    this.#chunks = new Chunks('text_completion', frame, includeUsage)
   }
 
   begin(_index: number): string {
@@ -100,27 +99,15 @@ export class CompletionStream {
     const offset = this.#sent.get(index) ?? 0
     this.#sent.set(index, offset + charactersOf(text))
     const logprobs = scores === undefined ? null : classicScores(scores, offset)
-    return this.#chunk([{ text, index, logprobs, finish_reason: null }])
+    return this.#chunks.chunk({ text, index, logprobs, finish_reason: null })
   }
 
   end(index: number, generation: Generation): string {
     const reason = reasonOf(generation)
-    return this.#chunk([{ text: '', index, logprobs: null, finish_reason: reason }])
+    return this.#chunks.chunk({ text: '', index, logprobs: null, finish_reason: reason })
   }
 
   finish(usage: Usage, manifest: JsonObject | undefined): string {
-    const pocket = manifest === undefined ? {} : { pocket: manifest }
-    const last = { ...this.#head(), choices: [], usage: usageObject(usage), ...pocket }
-    return `${this.#includeUsage ? event(last) : ''}${DONE}`
-  }
-
-  #chunk(choices: readonly JsonObject[]): string {
-    const usage = this.#includeUsage ? { usage: null } : {}
-    return event({ ...this.#head(), choices, ...usage })
-  }
-
-  #head(): JsonObject {
-    const { id, created, model, fingerprint } = this.#frame
-    return { id, object: 'text_completion', created, model, system_fingerprint: fingerprint }
+    return this.#chunks.finish(usage, manifest)
   }
 }

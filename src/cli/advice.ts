@@ -12,6 +12,7 @@ import { INFERENCE_ERRORS } from '../inference/errors.ts'
 import { LOCAL_ERRORS } from '../inference/local-access.ts'
 import { KEY_ERRORS } from '../keys/errors.ts'
 import { MINER_ERRORS } from '../miner/errors.ts'
+import { MODEL_ERRORS } from '../models/errors.ts'
 import { NODE_ERRORS } from '../node/supplier.ts'
 import { OPS_ERRORS } from '../ops/admin.ts'
 import { PROTOCOL_ERRORS } from '../protocol/errors.ts'
@@ -29,6 +30,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   DevnetError: DEVNET_ERRORS,
   GatewayError: GATEWAY_ERRORS,
   InferenceError: INFERENCE_ERRORS,
+  ModelError: MODEL_ERRORS,
   KeyError: KEY_ERRORS,
   LocalError: LOCAL_ERRORS,
   MinerError: MINER_ERRORS,

@@ -10,8 +10,8 @@
  */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type GgufMetadata, numberOf, numbersOf, textOf, textsOf } from '../models/gguf.ts'
 import { InferenceError } from './errors.ts'
-import { type GgufMetadata, numberOf, numbersOf, textOf, textsOf } from './gguf.ts'
 import { isObject } from './json.ts'
 import type { JsonObject } from './request.ts'
 

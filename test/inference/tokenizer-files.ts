@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp'
 import t, { type Test } from 'tap'
 import { tinyModelPath } from '../../src/config/root.ts'
+import { isObject } from '../../src/inference/json.ts'
+import type { JsonObject } from '../../src/inference/request.ts'
+import { readTokenizerFolder, tokenizerOfWeights } from '../../src/inference/tokenizer-files.ts'
 import {
   type GgufMetadata,
   numberOf,
@@ -10,10 +13,7 @@ import {
   readGguf,
   textOf,
   textsOf,
-} from '../../src/inference/gguf.ts'
-import { isObject } from '../../src/inference/json.ts'
-import type { JsonObject } from '../../src/inference/request.ts'
-import { readTokenizerFolder, tokenizerOfWeights } from '../../src/inference/tokenizer-files.ts'
+} from '../../src/models/gguf.ts'
 import { bpeMeta, byteLetters, ggufBytes, type Meta } from '../support/gguf.ts'
 
 const { signal } = new AbortController()

@@ -4,7 +4,7 @@
  * Servers show text or bytes of a token, not its id. Where two tokens have the same bytes, the ordinary one
  * is meant. Tested by test/inference/audit/verdict.ts.
  */
-import { type GgufMetadata, numbersOf, textOf, textsOf } from '../gguf.ts'
+import { type GgufMetadata, numbersOf, textOf, textsOf } from '../../models/gguf.ts'
 import { Vocabulary } from '../llamacpp/vocabulary.ts'
 
 /** `tokenizer.ggml.token_type`. */

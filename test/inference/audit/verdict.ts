@@ -4,7 +4,7 @@ import type { Scored } from '../../../src/inference/audit/score.ts'
 import { readAnswer } from '../../../src/inference/audit/target.ts'
 import { TokenIds } from '../../../src/inference/audit/tokens.ts'
 import { judge, judgeMeasures, measure } from '../../../src/inference/audit/verdict.ts'
-import { parseGguf, readGguf } from '../../../src/inference/gguf.ts'
+import { parseGguf, readGguf } from '../../../src/models/gguf.ts'
 import { bpeMeta, ggufBytes } from '../../support/gguf.ts'
 
 const { signal } = new AbortController()

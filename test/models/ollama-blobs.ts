@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { ollamaBlob, ollamaFolders } from '../../../src/inference/ollama/blobs.ts'
+import { ollamaBlob, ollamaFolders } from '../../src/models/ollama-blobs.ts'
 
 const WEIGHTS = Buffer.from('GGUF and so on')
 const SHA256 = createHash('sha256').update(WEIGHTS).digest('hex')

@@ -6,7 +6,7 @@
  * says it all. Tested by test/inference/tokenizer-files.ts.
  */
 import { type FileHandle, open } from 'node:fs/promises'
-import { InferenceError } from './errors.ts'
+import { ModelError } from './errors.ts'
 
 export type GgufValue = string | number | bigint | boolean | readonly GgufValue[]
 
@@ -22,7 +22,7 @@ const TYPE_STRING = 8
 const TYPE_ARRAY = 9
 const DEPTH_MAX = 4
 
-/** @throws InferenceError MODEL_LOAD: no such file, or not a GGUF; `signal.reason` */
+/** @throws ModelError MODEL_LOAD: no such file, or not a GGUF; `signal.reason` */
 export async function readGguf(path: string, signal: AbortSignal): Promise<GgufMetadata> {
   let file: FileHandle | undefined
   try {
@@ -38,8 +38,8 @@ export async function readGguf(path: string, signal: AbortSignal): Promise<GgufM
     }
   } catch (error) {
     signal.throwIfAborted()
-    if (error instanceof InferenceError) throw error
-    throw new InferenceError('MODEL_LOAD', `cannot read ${path}`, { cause: error })
+    if (error instanceof ModelError) throw error
+    throw new ModelError('MODEL_LOAD', `cannot read ${path}`, { cause: error })
   } finally {
     await file?.close()
   }
@@ -47,7 +47,7 @@ export async function readGguf(path: string, signal: AbortSignal): Promise<GgufM
 
 /**
  * @param head the file from its first byte on
- * @returns undefined when the head goes on beyond these bytes. @throws InferenceError MODEL_LOAD
+ * @returns undefined when the head goes on beyond these bytes. @throws ModelError MODEL_LOAD
  */
 export function parseGguf(head: Uint8Array): GgufMetadata | undefined {
   const cursor = new Cursor(head)
@@ -140,8 +140,8 @@ const SCALARS: Readonly<Record<number, Scalar>> = {
   12: [8, (bytes, at) => bytes.readDoubleLE(at)],
 }
 
-function broken(how: string): InferenceError {
-  return new InferenceError('MODEL_LOAD', `this is not a GGUF file that can be read: ${how}`)
+function broken(how: string): ModelError {
+  return new ModelError('MODEL_LOAD', `this is not a GGUF file that can be read: ${how}`)
 }
 
 /** A list of texts; empty where there is none. */

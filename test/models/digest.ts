@@ -2,7 +2,7 @@ import { readFile, rename, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { concat, hex, sha256, utf8 } from '../../src/base/bytes.ts'
-import { Digests, shardsOf } from '../../src/inference/digest.ts'
+import { Digests, shardsOf } from '../../src/models/digest.ts'
 
 const hash = (text: string | Uint8Array) =>
   hex(sha256(typeof text === 'string' ? utf8(text) : text))

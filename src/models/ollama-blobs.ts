@@ -3,14 +3,12 @@
  *
  * `models/manifests/<host>/<namespace>/<model>/<tag>` is a JSON list of layers, the weights are the one of
  * type `…image.model`, and the file is named by its SHA-256: `models/blobs/sha256-<hex>`. Read only.
- * Tested by test/inference/ollama/blobs.ts.
+ * Tested by test/models/ollama-blobs.ts.
  */
 import { open, realpath, stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
-import { InferenceError } from '../errors.ts'
-import { isObject } from '../json.ts'
-import type { JsonObject } from '../request.ts'
-import { parsed } from '../tools/json.ts'
+import { z } from 'zod'
+import { ModelError } from './errors.ts'
 
 export interface OllamaBlob {
   readonly path: string
@@ -21,6 +19,12 @@ export interface OllamaBlob {
 
 const MODEL_TYPE = 'application/vnd.ollama.image.model'
 const ADAPTER_TYPE = 'application/vnd.ollama.image.adapter'
+const Manifest = z.object({
+  layers: z.array(
+    z.object({ mediaType: z.string().optional(), digest: z.unknown(), size: z.unknown() }),
+  ),
+})
+type Layers = z.infer<typeof Manifest>['layers']
 const MANIFEST_BYTES_MAX = 1024 * 1024
 const PART = /^[A-Za-z0-9_][\w.-]{0,127}$/
 /** Of a port too: `registry:5000`. */
@@ -46,7 +50,7 @@ export function ollamaFolders(
  * The file with the weights of a model. Its size and its first bytes are looked at, not its hash.
  * @param folder one of `ollamaFolders`
  * @param name as for `ollama run`: `llama3.2:1b`, `hf.co/user/repository:Q4_K_M`
- * @throws InferenceError MODEL_LOAD
+ * @throws ModelError MODEL_LOAD
  */
 export async function ollamaBlob(folder: string, name: string): Promise<OllamaBlob> {
   const manifest = join(folder, 'manifests', ...partsOf(name))
@@ -57,11 +61,11 @@ export async function ollamaBlob(folder: string, name: string): Promise<OllamaBl
   const [layer] = weights
   if (layer === undefined) throw failed(`'${name}' has no weights`)
   if (weights.length > 1) throw failed(`'${name}' has its weights in several files`)
-  const sha256 = DIGEST.exec(String(layer['digest']))?.[1]
+  const sha256 = DIGEST.exec(String(layer.digest))?.[1]
   if (sha256 === undefined) throw failed(`'${name}' names its weights by something else`)
   const path = join(folder, 'blobs', `sha256-${sha256}`)
   const bytes = await checkFile(folder, path, name)
-  if (bytes !== layer['size']) throw failed(`the weights of '${name}' are not complete`)
+  if (bytes !== layer.size) throw failed(`the weights of '${name}' are not complete`)
   return { path, sha256, bytes }
 }
 
@@ -89,14 +93,14 @@ function isPart(part: string): boolean {
   return PART.test(part) && !part.includes('..')
 }
 
-async function readLayers(manifest: string, name: string): Promise<readonly JsonObject[]> {
+async function readLayers(manifest: string, name: string): Promise<Layers> {
   const text = await readSmall(manifest).catch(() => undefined)
   if (text === undefined) throw failed(`Ollama has no model '${name}' in this folder`)
-  const value = parsed(text)
-  const layers = isObject(value) ? value['layers'] : undefined
-  if (!Array.isArray(layers) || !layers.every(isObject))
+  try {
+    return Manifest.parse(JSON.parse(text)).layers
+  } catch {
     throw failed(`the manifest of '${name}' cannot be read`)
-  return layers
+  }
 }
 
 async function readSmall(path: string): Promise<string> {
@@ -126,11 +130,11 @@ async function checkFile(folder: string, path: string, name: string): Promise<nu
     }
     return size
   } catch (error) {
-    if (error instanceof InferenceError) throw error
+    if (error instanceof ModelError) throw error
     throw failed(`the weights of '${name}' cannot be read`, error)
   }
 }
 
-function failed(message: string, cause?: unknown): InferenceError {
-  return new InferenceError('MODEL_LOAD', message, cause === undefined ? {} : { cause })
+function failed(message: string, cause?: unknown): ModelError {
+  return new ModelError('MODEL_LOAD', message, cause === undefined ? {} : { cause })
 }

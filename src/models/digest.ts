@@ -4,7 +4,7 @@
  * A file is known again by path, size, time of change (nanoseconds) and inode; when one of these
  * differs, or on request, it is read anew. Of a model in several files (`-00001-of-00003.gguf`) every
  * file is hashed, and the digest of the whole is the sha256 over their 32-byte hashes in order. Files are
- * read one after the other, whoever asks: a disk is not faster for two. Tested by test/inference/digest.ts.
+ * read one after the other, whoever asks: a disk is not faster for two. Tested by test/models/digest.ts.
  */
 import { createHash } from 'node:crypto'
 import { open, readFile, stat } from 'node:fs/promises'
@@ -12,7 +12,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { concat, hex, sha256, unhex } from '../base/bytes.ts'
 import { writeFileAtomic } from '../base/files.ts'
-import { InferenceError } from './errors.ts'
+import { ModelError } from './errors.ts'
 
 export interface WeightsDigest {
   /** In hex; of one file its own, of several the hash over their hashes. */
@@ -64,7 +64,7 @@ export class Digests {
 
   /**
    * @param path of the weights; of several files the first one
-   * @throws InferenceError MODEL_LOAD: a file is missing, or changed while it was read; `signal.reason`
+   * @throws ModelError MODEL_LOAD: a file is missing, or changed while it was read; `signal.reason`
    */
   async of(path: string, options: DigestOptions): Promise<WeightsDigest> {
     const { signal } = options
@@ -147,7 +147,7 @@ export function shardsOf(path: string): string[] {
   const [, stem, number, count] = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/.exec(name) ?? []
   if (stem === undefined || number === undefined || count === undefined) return [path]
   if (Number(number) !== 1 || Number(count) < 1)
-    throw new InferenceError('MODEL_LOAD', `${name} is not the first file of its model`)
+    throw new ModelError('MODEL_LOAD', `${name} is not the first file of its model`)
   return Array.from({ length: Number(count) }, (_, at) =>
     join(dirname(path), `${stem}-${String(at + 1).padStart(5, '0')}-of-${count}.gguf`),
   )
@@ -158,7 +158,7 @@ async function identityOf(path: string): Promise<Identity> {
     const { size, mtimeNs, ino } = await stat(path, { bigint: true })
     return { path, size: String(size), mtimeNs: String(mtimeNs), inode: String(ino) }
   } catch (error) {
-    throw new InferenceError('MODEL_LOAD', `cannot read ${path}`, { cause: error })
+    throw new ModelError('MODEL_LOAD', `cannot read ${path}`, { cause: error })
   }
 }
 
@@ -166,7 +166,7 @@ function isSame(a: Identity, b: Identity): boolean {
   return a.path === b.path && a.size === b.size && a.mtimeNs === b.mtimeNs && a.inode === b.inode
 }
 
-/** @throws InferenceError MODEL_LOAD: not readable, or (retryable) changed meanwhile */
+/** @throws ModelError MODEL_LOAD: not readable, or (retryable) changed meanwhile */
 async function hashFile(
   identity: Identity,
   signal: AbortSignal,
@@ -185,10 +185,10 @@ async function hashFile(
     signal.throwIfAborted()
   } catch (cause) {
     signal.throwIfAborted()
-    throw new InferenceError('MODEL_LOAD', `cannot read ${path}`, { cause })
+    throw new ModelError('MODEL_LOAD', `cannot read ${path}`, { cause })
   }
   if (!isSame(identity, await identityOf(path)) || done !== Number(identity.size))
-    throw new InferenceError('MODEL_LOAD', `${path} was changed while it was read`, {
+    throw new ModelError('MODEL_LOAD', `${path} was changed while it was read`, {
       retryable: true,
     })
   return hash.digest('hex')

@@ -1,5 +1,5 @@
 /**
- * Signals that follow others and let go of them.
+ * Signals that follow others and let go of them, and waits that end with a signal.
  *
  * `AbortSignal.any` keeps about a kilobyte for each call on a signal that lives long (seen on Node
  * 20), such as the one of a whole daemon; a listener that is removed keeps nothing. Tested by
@@ -37,5 +37,21 @@ export function following(...signals: readonly (AbortSignal | undefined)[]): Fol
     signal: controller.signal,
     abort: (reason) => controller.abort(reason),
     [Symbol.dispose]: release,
+  }
+}
+
+/** Waits for `work` as long as the signal lets it; the work itself goes on. @throws `signal.reason` */
+export async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work
+  let onAbort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
   }
 }

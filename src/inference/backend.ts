@@ -2,7 +2,8 @@
  * What an engine is to the rest of the supplier: something that answers requests with tokens.
  *
  * Implementations: llamacpp/host.ts (the built-in engine, in a child process), ollama/backend.ts (an
- * Ollama server), upstream/backend.ts (any servers that speak the OpenAI API). Failures are
+ * Ollama server), upstream/backend.ts (any servers that speak the OpenAI API), and berth.ts, which loads and
+ * unloads one of these. Failures are
  * `InferenceError` (errors.ts). Every implementation passes the same contract suite,
  * test/contract/backend.ts.
  */
@@ -60,7 +61,13 @@ export interface BackendStats {
   readonly active: number
   /** Requests that wait for one. */
   readonly queued: number
-  readonly state: 'starting' | 'ready' | 'restarting' | 'stopped'
+  /**
+   * starting: for the first time; unloaded: it has no memory, and can be loaded; failed: it could not be
+   * loaded and is tried again.
+   */
+  readonly state: 'starting' | 'ready' | 'restarting' | 'unloaded' | 'failed' | 'stopped'
+  /** Of a failed one, in words for the owner. */
+  readonly failure?: string
   /** Tokens generated a second, all slots together, lately; 0 before the first answer. */
   readonly tokensPerSecond: number
   /** Present while it runs worse than it was asked to; in words for the owner. */

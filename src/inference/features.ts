@@ -25,6 +25,24 @@ export const ALL_FEATURES: Features = {
   thinking: true,
 }
 
+/** Before anything was asked or configured. */
+export const NO_FEATURES: Features = {
+  chat: false,
+  completions: false,
+  tokenPrompts: false,
+  echo: false,
+  suffix: false,
+  logprobs: false,
+  logitBias: false,
+  tools: false,
+  forcedTools: false,
+  jsonObject: false,
+  jsonSchema: false,
+  embeddings: false,
+  tokenize: false,
+  thinking: false,
+}
+
 export const FEATURE_NAMES = Object.keys(ALL_FEATURES) as (keyof Features)[]
 
 interface Demand {

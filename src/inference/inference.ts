@@ -12,7 +12,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Ms } from '../base/units.ts'
 import type { HttpRequest } from '../protocol/http.ts'
-import { type Answered, answerOf } from './answers.ts'
+import { type AnswerContext, type Answered, answerOf } from './answers.ts'
 import { type ApiRules, type Asked, askedOf } from './api.ts'
 import type { InferenceBackend } from './backend.ts'
 import { Coalescer } from './coalesce.ts'
@@ -20,6 +20,7 @@ import type { Openings } from './commitment.ts'
 import { InferenceError, inferenceError } from './errors.ts'
 import { type BackendReport, Pool, type PoolOptions } from './pool.ts'
 import type { JsonObject, Usage } from './request.ts'
+import type { Memory } from './residents.ts'
 import { ServiceCounts, type ServiceStats } from './stats.ts'
 import { errorBody, errorStatus } from './write/error.ts'
 
@@ -46,8 +47,8 @@ export interface InferenceService {
   readonly coalesce?: 'exact' | 'always' | 'off'
   /** Whether answers say what ran; by default they do. */
   readonly showManifest?: boolean
-  /** Files of the tokenizer, by stem. */
-  readonly tokenizer?: JsonObject
+  /** Files of the tokenizer, by stem; undefined while they are not known. */
+  readonly tokenizer?: () => JsonObject | undefined
   /** Commits answers to their log-probabilities; absent: they are not. */
   readonly openings?: Openings
 }
@@ -65,6 +66,8 @@ export interface InferenceDeps {
   readonly log: Log
   readonly randomBytes: (length: number) => Uint8Array
   readonly services: readonly InferenceService[]
+  /** Absent: everything fits. */
+  readonly memory?: Memory
 }
 
 export interface InferenceStats {
@@ -106,10 +109,15 @@ export class Inference implements AsyncDisposable {
     this.#pool = new Pool({ ...deps, log: this.#log }, options)
   }
 
-  /** Resolves when every backend is ready. @throws InferenceError of the first that can't be */
+  /** Resolves when every backend that has room is ready. @throws what the first that can't be threw */
   async start(signal?: AbortSignal): Promise<void> {
     this.#startedAt = this.#seconds()
     await this.#pool.start(signal)
+  }
+
+  /** Tries again what could not be started, and lets models take turns. @throws `signal.reason` */
+  run(signal: AbortSignal): Promise<void> {
+    return this.#pool.run(signal)
   }
 
   /**
@@ -140,12 +148,17 @@ export class Inference implements AsyncDisposable {
   }
 
   /** Refuses everything until `resume()`; resolves when nothing runs (with `cancel`: broken off). */
-  pause(options: { cancel: boolean }): Promise<void> {
-    return this.#pool.pause(options)
+  pause(options: { cancel: boolean }, serviceIds?: readonly string[]): Promise<void> {
+    return this.#pool.pause(options, serviceIds)
   }
 
-  resume(): void {
-    this.#pool.resume()
+  /** After `pause`: gives the memory back, until `resume()`. */
+  unload(serviceIds?: readonly string[]): Promise<void> {
+    return this.#pool.unload(serviceIds)
+  }
+
+  resume(serviceIds?: readonly string[]): void {
+    this.#pool.resume(serviceIds)
   }
 
   stats(): InferenceStats {
@@ -166,6 +179,7 @@ export class Inference implements AsyncDisposable {
     request: HttpRequest,
     options: AnswerOptions,
   ): Promise<Answered> {
+    if (!this.#pool.isKnown(serviceId)) await this.#pool.meet(serviceId, options)
     const backend = this.#pool.backend(serviceId)
     const service = this.#services.get(serviceId)
     const model = service?.model ?? backend.info().model
@@ -179,8 +193,7 @@ export class Inference implements AsyncDisposable {
         model,
         ...(rules.answerTokensMax === undefined ? {} : { answerTokensMax: rules.answerTokensMax }),
         showManifest: service?.showManifest ?? true,
-        ...(service?.tokenizer === undefined ? {} : { tokenizer: service.tokenizer }),
-        hashes: this.#hashes.get(serviceId) ?? new Map(),
+        ...tokenizerOf(service, this.#hashes),
         ...(service?.openings === undefined ? {} : { openings: service.openings }),
         backend,
         requestBody: request.body,
@@ -223,6 +236,16 @@ export class Inference implements AsyncDisposable {
   #seconds(): number {
     return Math.floor(this.#clock.now() / 1_000)
   }
+}
+
+/** With the hashes of it that were made before; of one that is not known yet none are kept. */
+function tokenizerOf(
+  service: InferenceService | undefined,
+  hashes: ReadonlyMap<string, Map<number, string>>,
+): Pick<AnswerContext, 'tokenizer' | 'hashes'> {
+  const tokenizer = service?.tokenizer?.()
+  if (service === undefined || tokenizer === undefined) return { hashes: new Map() }
+  return { tokenizer, hashes: hashes.get(service.serviceId) ?? new Map() }
 }
 
 /** Of a prompt that is too long: engines know messages and prompts, callers the field that they filled. */

@@ -1,5 +1,5 @@
 /**
- * Which backend answers for which service, and all of them together: start, yield, stop.
+ * Which backend answers for which service, and all of them together: start, yield, come back, stop.
  *
  * Services may share a backend; they then share its slots and its queue. What a service is called on
  * the chain, what its model is called in public and what the engine calls it are three names; only
@@ -10,8 +10,9 @@ import { assert } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { ms } from '../base/units.ts'
 import type { BackendInfo, BackendStats, InferenceBackend } from './backend.ts'
+import { Berth } from './berth.ts'
 import { InferenceError } from './errors.ts'
-import type { ServeOptions } from './job.ts'
+import type { Job, ServeOptions } from './job.ts'
 import type {
   Delta,
   EmbeddingRequest,
@@ -19,6 +20,7 @@ import type {
   Generation,
   GenerationRequest,
 } from './request.ts'
+import { type Memory, Residents } from './residents.ts'
 import { Slots } from './slots.ts'
 
 export interface PoolService {
@@ -43,6 +45,8 @@ export interface BackendReport {
   readonly active: number
   readonly queued: number
   readonly tokensPerSecond: number
+  /** Of one that could not be loaded; in words for the owner. */
+  readonly failure?: string
   /** Present while it runs worse than it was asked to; in words for the owner. */
   readonly degraded?: string
   /** How long a request that came now would take, in milliseconds, waiting included. */
@@ -51,17 +55,16 @@ export interface BackendReport {
 
 export class Pool implements AsyncDisposable {
   readonly #clock: Clock
-  readonly #log: Log
   readonly #services: ReadonlyMap<string, InferenceBackend>
   readonly #slots: ReadonlyMap<InferenceBackend, Slots>
+  readonly #residents: Residents
   #stopped: Promise<void> | undefined
 
   constructor(
-    deps: { clock: Clock; log: Log; services: readonly PoolService[] },
+    deps: { clock: Clock; log: Log; services: readonly PoolService[]; memory?: Memory },
     options: Partial<PoolOptions> = {},
   ) {
     this.#clock = deps.clock
-    this.#log = deps.log
     this.#services = new Map(deps.services.map(({ serviceId, backend }) => [serviceId, backend]))
     assert(this.#services.size === deps.services.length, 'a service is given to two backends')
     const settings = { ...POOL_DEFAULTS, ...options }
@@ -71,20 +74,25 @@ export class Pool implements AsyncDisposable {
         new Slots({ clock: deps.clock, backend }, settings),
       ]),
     )
+    const berths = [...this.#slots.keys()].filter((backend) => backend instanceof Berth)
+    const { clock, log, memory = ENOUGH } = deps
+    this.#residents = new Residents({ clock, log, memory }, berths)
   }
 
   /**
-   * Starts every backend, all at once. @throws what the first one that failed threw; the others are
-   * then still to be stopped
+   * Starts every backend that has room, all at once. @throws what the first one that failed threw; the
+   * others serve, and `run` tries that one again
    */
   async start(signal?: AbortSignal): Promise<void> {
-    const starts = [...this.#slots.keys()].map(async (backend) => {
-      await backend.start(signal)
-      const { kind, model, slots, contextSize, device } = backend.info()
-      this.#log.info({ backend: kind, model, slots, contextSize, device }, 'backend ready')
-    })
-    const results = await Promise.allSettled(starts)
+    const others = [...this.#slots.keys()].filter((backend) => !(backend instanceof Berth))
+    const starts = others.map((backend) => backend.start(signal))
+    const results = await Promise.allSettled([...starts, this.#residents.start(signal)])
     for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Loads what could not be loaded, and what has its turn. @throws `signal.reason` */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#residents.run(signal)
   }
 
   /**
@@ -99,7 +107,8 @@ export class Pool implements AsyncDisposable {
   ): Promise<Generation> {
     const backend = this.backend(serviceId)
     const { maxTokens } = request
-    return await this.#slotsOf(backend).serve(
+    return await this.#serve(
+      backend,
       {
         work: {
           promptTokens: promptEstimate(request),
@@ -126,7 +135,8 @@ export class Pool implements AsyncDisposable {
     options: ServeOptions,
   ): Promise<Embeddings> {
     const backend = this.backend(serviceId)
-    return await this.#slotsOf(backend).serve(
+    return await this.#serve(
+      backend,
       {
         work: { promptTokens: sum(request.inputs.map(lengthOf)), completionTokens: 0 },
         run: ({ signal }) => backend.embed(request, { signal }),
@@ -134,6 +144,21 @@ export class Pool implements AsyncDisposable {
       },
       options,
     )
+  }
+
+  /** Whether it was found out what the service's backend can do: it was loaded once. */
+  isKnown(serviceId: string): boolean {
+    const backend = this.backend(serviceId)
+    return !(backend instanceof Berth) || backend.isKnown
+  }
+
+  /** Has the service's backend loaded, so that it is known. @throws as `generate` */
+  async meet(serviceId: string, options: ServeOptions): Promise<void> {
+    const backend = this.backend(serviceId)
+    if (!(backend instanceof Berth)) return
+    this.#slotsOf(backend).throwIfClosed()
+    const release = await this.#residents.use(backend, options)
+    release()
   }
 
   /** @throws InferenceError STOPPED: no such service here */
@@ -147,28 +172,40 @@ export class Pool implements AsyncDisposable {
   /**
    * Gives the hardware back: refuses what comes and what waits. Resolves when no request runs any
    * more; with `cancel` those that run are broken off. Loaded weights stay where they are.
+   * @param serviceIds all where absent; a backend that services share pauses for all of them
    */
-  async pause(options: { cancel: boolean }): Promise<void> {
-    this.#log.info({ cancel: options.cancel }, 'inference yields')
-    await Promise.all([...this.#slots.values()].map((slots) => slots.pause(options)))
+  async pause(options: { cancel: boolean }, serviceIds?: readonly string[]): Promise<void> {
+    await Promise.all(this.#of(serviceIds).map(([, slots]) => slots.pause(options)))
   }
 
-  resume(): void {
-    for (const slots of this.#slots.values()) slots.resume()
-    this.#log.info('inference resumed')
+  /** Takes the models out of memory; nothing may run, so after `pause`. They come back with `resume`. */
+  async unload(serviceIds?: readonly string[]): Promise<void> {
+    const berths = this.#of(serviceIds).map(([backend]) => backend)
+    await Promise.all(
+      berths.map((backend) => (backend instanceof Berth ? this.#residents.close(backend) : {})),
+    )
+  }
+
+  /** Takes requests again, and loads what was unloaded, for which nobody waits here. */
+  resume(serviceIds?: readonly string[]): void {
+    for (const [backend, slots] of this.#of(serviceIds)) {
+      if (backend instanceof Berth) this.#residents.open(backend)
+      slots.resume()
+    }
   }
 
   reports(): BackendReport[] {
     return [...this.#slots].map(([backend, slots]) => {
-      const { state, tokensPerSecond, degraded } = backend.stats()
+      const { state, tokensPerSecond, degraded, failure } = backend.stats()
       return {
         services: [...this.#services].filter(([, b]) => b === backend).map(([id]) => id),
         info: backend.info(),
-        state: slots.isPaused && state === 'ready' ? 'yielding' : state,
+        state: slots.isPaused && state !== 'stopped' ? 'yielding' : state,
         active: slots.active,
         queued: slots.queued,
         tokensPerSecond,
         ...(degraded === undefined ? {} : { degraded }),
+        ...(failure === undefined ? {} : { failure }),
         predictedMs: ms(Math.max(0, slots.predictedFinish() - this.#clock.monotonic())),
       }
     })
@@ -178,6 +215,25 @@ export class Pool implements AsyncDisposable {
   stop(): Promise<void> {
     this.#stopped ??= this.#stop()
     return this.#stopped
+  }
+
+  async #serve<T>(backend: InferenceBackend, job: Job<T>, options: ServeOptions): Promise<T> {
+    const slots = this.#slotsOf(backend)
+    // While it yields there is nothing to load: the slots say no.
+    if (!(backend instanceof Berth) || slots.isPaused) return await slots.serve(job, options)
+    const release = await this.#residents.use(backend, options)
+    try {
+      return await slots.serve(job, options)
+    } finally {
+      release()
+    }
+  }
+
+  /** Backends of these services, each once. */
+  #of(serviceIds: readonly string[] | undefined): (readonly [InferenceBackend, Slots])[] {
+    if (serviceIds === undefined) return [...this.#slots]
+    const wanted = new Set(serviceIds.map((id) => this.backend(id)))
+    return [...this.#slots].filter(([backend]) => wanted.has(backend))
   }
 
   #slotsOf(backend: InferenceBackend): Slots {
@@ -198,6 +254,9 @@ export class Pool implements AsyncDisposable {
     return this.stop()
   }
 }
+
+/** Everything fits. */
+const ENOUGH: Memory = { needOf: () => undefined, budgetOf: () => Number.POSITIVE_INFINITY }
 
 /** Letters of one token in most languages: an estimate serves admission well enough. */
 const LETTERS_PER_TOKEN = 4

@@ -69,6 +69,12 @@ export class Slots {
     return this.#closed !== undefined
   }
 
+  /** @throws InferenceError YIELDING, STOPPED while nothing is taken */
+  throwIfClosed(): void {
+    if (this.#closed !== undefined)
+      throw this.#refusal(this.#closed, this.#options.retryAfterSeconds)
+  }
+
   /**
    * Answers in a slot of the backend, after waiting for one if that ends in time.
    * @throws InferenceError BUSY, YIELDING, STOPPED (refused), ENGINE_TIMEOUT at the deadline, what the
@@ -88,11 +94,6 @@ export class Slots {
   predictedFinish(): Ms {
     const { start } = this.#forecast()
     return ms(start + this.#pace.serviceTime)
-  }
-
-  /** Tokens written a second lately, one request alone; undefined while unknown. */
-  get tokensPerSecond(): number | undefined {
-    return this.#pace.tokensPerSecond
   }
 
   /**
@@ -124,7 +125,7 @@ export class Slots {
 
   #admit(work: Work, deadline: Ms, party: string): void {
     const { retryAfterSeconds } = this.#options
-    if (this.#closed !== undefined) throw this.#refusal(this.#closed, retryAfterSeconds)
+    this.throwIfClosed()
     const { state } = this.#backend.stats()
     if (state === 'stopped') throw this.#refusal('STOPPED', retryAfterSeconds)
     if (state !== 'ready') throw this.#refusal('BUSY', retryAfterSeconds, 'model_loading')

@@ -1,8 +1,8 @@
 /** One engine for a service, as its configuration says. */
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { readSecretFile } from '../base/files.ts'
-import { ConfigError, TINY_MODEL } from '../config/load.ts'
+import { ConfigError, OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
 import type { BackendConfig, ServiceConfig } from '../config/services.ts'
 import type { InferenceBackend } from '../inference/backend.ts'
 import { LlamaCppBackend } from '../inference/llamacpp/host.ts'
@@ -18,6 +18,16 @@ import type { Weights } from './weights.ts'
 const TINY = { contextSize: 256, defaults: { temperature: 0, topP: 1, topK: 0, minP: 0 } }
 
 type Backend<K extends BackendConfig['kind']> = Extract<BackendConfig, { kind: K }>
+
+/** What the model is called in public where the owner gave it no name: never a path of this machine. */
+export function shownName({ modelName, backend }: ServiceConfig): string {
+  if (modelName !== undefined) return modelName
+  const { kind, model } = backend
+  if (kind !== 'llamacpp') return model
+  if (model === TINY_MODEL) return 'tiny-chat'
+  if (model.startsWith(OLLAMA_PREFIX)) return model.slice(OLLAMA_PREFIX.length)
+  return basename(model).replace(/(-00001-of-\d{5})?\.gguf$/i, '')
+}
 
 /** @throws BaseError for a key file, ConfigError for a template that cannot be read */
 export async function buildBackend(
@@ -43,7 +53,7 @@ async function buildLlamaCpp(
   { path = backend.model, sha256 }: Weights,
 ): Promise<LlamaCppBackend> {
   const { clock, log, random, environment } = deps
-  const { id, modelName, queueMax } = service
+  const { id, queueMax } = service
   const { maxThreads, vramMax, sampling, thinkingTokensMax } = backend
   const tiny = backend.model === TINY_MODEL
   const engines = await showEngines({ dataFolder: config.dataDir, platform: thisPlatform() })
@@ -53,7 +63,7 @@ async function buildLlamaCpp(
     { clock, log, random },
     {
       ...LLAMACPP_DEFAULTS,
-      model: modelName ?? (tiny ? 'tiny-chat' : backend.model),
+      model: shownName(service),
       modelPath: path,
       ...(sha256 === undefined ? {} : { modelSha256: sha256 }),
       contextSize: tiny ? tinyContext(backend.contextSize) : backend.contextSize,

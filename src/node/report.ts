@@ -7,6 +7,9 @@ import type { Frame, Parts } from './supplier.ts'
 /** A block takes about a minute on the main network: ten of them without news is trouble. */
 const SILENCE_MAX = 600_000
 
+/** A model that waits for its turn, and one that makes room for its owner, are as they should be. */
+const WELL: ReadonlySet<string> = new Set(['ready', 'unloaded', 'yielding'])
+
 /** Why the supplier cannot earn now, as far as it knows without asking; empty when it can. */
 export function healthOf({ deps, options }: Frame, { chain, inference }: Parts): string[] {
   const reasons: string[] = []
@@ -16,8 +19,9 @@ export function healthOf({ deps, options }: Frame, { chain, inference }: Parts):
   else if (silence > SILENCE_MAX)
     reasons.push(`no block for ${Math.round(silence / 60_000)} minutes`)
   if (!options.serve) return reasons
-  for (const { services, state } of inference.stats().backends) {
-    if (state !== 'ready') reasons.push(`the engine of ${services.join(', ')} is ${state}`)
+  for (const { services, state, failure } of inference.stats().backends) {
+    const why = failure === undefined ? '' : `: ${failure}`
+    if (!WELL.has(state)) reasons.push(`the engine of ${services.join(', ')} is ${state}${why}`)
   }
   return reasons
 }
@@ -41,7 +45,7 @@ export async function buildReport(
     pid: deps.pid,
     uptimeSeconds: Math.round((deps.clock.monotonic() - frame.startedAt) / 1_000),
     serving: options.serve,
-    problems: [...healthOf(frame, parts), ...stakes, ...parts.selfTests, ...degradedOf(parts)],
+    problems: [...healthOf(frame, parts), ...stakes, ...parts.selfTests(), ...degradedOf(parts)],
     chain: {
       id: config.chain.id,
       height: heightOrZero(chain.blocks.head()?.height),

@@ -8,13 +8,10 @@
  */
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
-import { SupplierError } from '../base/errors.ts'
 import { ownerOnlyFolder } from '../base/files.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Log } from '../base/log.ts'
-import { withDeadline } from '../base/retry.ts'
-import { type Address, type Height, type Ms, ms } from '../base/units.ts'
-import type { Block } from '../chain/blocks.ts'
+import type { Address, Height, Ms } from '../base/units.ts'
 import type { Environment } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import type { Curve } from '../crypto/secp256k1.ts'
@@ -24,22 +21,15 @@ import type { Signer } from '../keys/keyring.ts'
 import { Admin } from '../ops/admin.ts'
 import { openStore, type Store } from '../store/db.ts'
 import { buildChain, type ChainParts } from './chain.ts'
-import { buildInference, selfTests } from './inference.ts'
+import { startEngines } from './engines.ts'
+import { NodeError } from './errors.ts'
+import { firstBlock, refuseLostStore } from './first.ts'
+import { buildInference } from './inference.ts'
 import { buildLocal } from './local.ts'
 import { buildMiner, type MinerParts } from './miner.ts'
 import { buildRelay, type RelayParts } from './relay.ts'
 import { buildReport, healthOf } from './report.ts'
 import { stakeProblems, stakesOf } from './stakes.ts'
-
-export const NODE_ERRORS = {
-  WRONG_CHAIN: 'The node belongs to another chain. Check chain.id and chain.rpc.',
-  CHAIN_ABSENT: 'No node gave a block. Check chain.rpc, and that the node has caught up.',
-  PORT: 'Something else listens there. Stop it, or set another address and port.',
-  STORE_LOST:
-    'The chain knows claims of this operator, but the database is empty. Put the right dataDir back: without the relays these claims cannot be proven.',
-} as const
-
-export class NodeError extends SupplierError<keyof typeof NODE_ERRORS> {}
 
 export interface SupplierOptions {
   /** False: no engine, no relay port; what was served before is still claimed, proven and settled. */
@@ -59,10 +49,6 @@ export interface SupplierDeps {
   readonly pid: number
 }
 
-/** How long the start waits for a first block. */
-const FIRST_BLOCK = ms(60_000)
-const SKEW_MAX = 30_000
-
 /** What all parts share while the daemon is put together. */
 export interface Frame {
   readonly config: Config
@@ -80,7 +66,7 @@ export interface Parts {
   readonly miner: MinerParts
   readonly inference: Inference
   /** Sentences for the owner about models that compute what they should not. */
-  readonly selfTests: readonly string[]
+  selfTests(): readonly string[]
   readonly relay: RelayParts
 }
 
@@ -169,15 +155,14 @@ async function start(frame: Frame): Promise<Started> {
   const open = await miner.miner.recover()
   life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
   if (options.serve) await warnOfStakes(frame, chain)
-  const built = await buildInference(frame)
-  const inference = life.own(built.inference, (part) => part.stop())
-  if (options.serve) await inference.start(life.signal)
-  const tests = options.serve ? await selfTests(frame, built) : []
+  const { inference, services, problems } = buildInference(frame)
+  life.own(inference, (part) => part.stop())
+  if (options.serve) await startEngines(frame, inference, open.length > 0)
   life.signal.throwIfAborted()
   const before = await store.sessions.all()
   const served = before.map(({ header }) => header.applicationAddress)
   const relay = buildRelay(frame, chain, miner, inference, served)
-  const parts: Parts = { chain, store, miner, inference, selfTests: tests, relay }
+  const parts: Parts = { chain, store, miner, inference, selfTests: problems, relay }
   const admin = new Admin(
     {
       health: () => healthOf(frame, parts),
@@ -189,7 +174,7 @@ async function start(frame: Frame): Promise<Started> {
   )
   life.own(admin, (part) => part.stop())
   const adminUrl = await listening('admin.listen', config.admin.listen, () => admin.listen())
-  const local = options.serve ? await buildLocal(frame, inference, built.services) : undefined
+  const local = options.serve ? await buildLocal(frame, inference, services) : undefined
   const localPort = local === undefined ? undefined : await openLocalPort(frame, local)
   const relayPort = options.serve ? await openRelayPort(frame, relay) : undefined
   const { kind: curve } = deps.curve
@@ -243,58 +228,9 @@ async function warnOfStakes(frame: Frame, chain: ChainParts): Promise<void> {
 }
 
 /** A loop that ends by itself is a bug of ours or a disk that is gone: the daemon must not limp on. */
-function fatal({ deps, life }: Frame, message: string): (error: unknown) => void {
+export function fatal({ deps, life }: Frame, message: string): (error: unknown) => void {
   return (error) => {
     deps.log.error({ err: error }, message)
     void life.stop(error).catch(() => {})
-  }
-}
-
-async function firstBlock(frame: Frame, { blocks, rpc }: ChainParts): Promise<Block> {
-  const { config, deps, life } = frame
-  const { id } = config.chain
-  try {
-    const { chainId } = await rpc.status(life.signal)
-    if (chainId !== id) throw wrongChain(chainId, id)
-  } catch (error) {
-    if (error instanceof NodeError) throw error
-    deps.log.warn({ err: error }, 'no node answers yet')
-  }
-  life.run((signal) => blocks.run(signal), fatal(frame, 'the chain is not followed any more'))
-  const head = await withDeadline(deps.clock, FIRST_BLOCK, life.signal, async (signal) => {
-    for await (const block of blocks.follow(signal)) return block
-    throw new NodeError('CHAIN_ABSENT', 'no block was seen')
-  }).catch((cause: unknown) => {
-    life.signal.throwIfAborted()
-    throw new NodeError('CHAIN_ABSENT', `no node gave a block within ${FIRST_BLOCK / 1000} s`, {
-      cause,
-      retryable: true,
-    })
-  })
-  if (blocks.chainId !== id) throw wrongChain(blocks.chainId ?? 'unknown', id)
-  const skew = deps.clock.now() - head.time
-  if (skew < -SKEW_MAX)
-    deps.log.warn({ skewMs: skew }, "this machine's clock is behind the chain's")
-  return head
-}
-
-function wrongChain(theirs: string, ours: string): NodeError {
-  return new NodeError('WRONG_CHAIN', `the node is of chain "${theirs}", not of "${ours}"`)
-}
-
-async function refuseLostStore(
-  { signers, life }: Frame,
-  { query }: ChainParts,
-  store: Store,
-): Promise<void> {
-  if (!(await store.isEmpty())) return
-  for (const operator of signers.keys()) {
-    const claims = await query.claims(operator, life.signal)
-    if (claims.length > 0) {
-      throw new NodeError(
-        'STORE_LOST',
-        `the chain holds ${claims.length} claims of ${operator}, but the database is empty`,
-      )
-    }
   }
 }

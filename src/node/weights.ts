@@ -28,7 +28,7 @@ export interface Weights {
 
 export interface WeightsDeps {
   readonly deps: Pick<Frame['deps'], 'log' | 'environment'>
-  readonly life: Pick<Frame['life'], 'signal'>
+  readonly signal: AbortSignal
 }
 
 export function digestsOf({ config }: Frame): Digests {
@@ -37,12 +37,11 @@ export function digestsOf({ config }: Frame): Digests {
 
 /** @throws InferenceError MODEL_LOAD: not readable, or a tokenizer of another model; `signal.reason` */
 export async function readWeights(
-  { deps, life }: WeightsDeps,
+  { deps, signal }: WeightsDeps,
   service: ServiceConfig,
   digests: Digests,
 ): Promise<Weights> {
   const { tokenizerFolder } = service
-  const { signal } = life
   const file = await fileOf(service, deps.environment)
   if (file === undefined)
     return tokenizerFolder === undefined

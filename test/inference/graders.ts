@@ -26,7 +26,7 @@ async function engine(t: Test) {
   })
   const tokenizer = { tokenizer: { a: 1 }, tokenizer_config: { model_max_length: 1e30 } }
   const { url } = await localServer(t, [
-    { serviceId: 'llm', backend, model: 'org/public', tokenizer },
+    { serviceId: 'llm', backend, model: 'org/public', tokenizer: () => tokenizer },
   ])
   return {
     text: async (path: string, body?: unknown) => {

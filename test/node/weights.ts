@@ -37,7 +37,7 @@ async function read(folder: string, model: string) {
   const digests = new Digests({ cacheFile: join(folder, 'digests.json') })
   return {
     lines,
-    weights: await readWeights({ deps, life: { signal: never() } } as never, service, digests),
+    weights: await readWeights({ deps, signal: never() } as never, service, digests),
   }
 }
 

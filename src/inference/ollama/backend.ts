@@ -5,11 +5,13 @@
  * says about its models is a claim that no manifest repeats. Its answers are checked as those of any
  * other server. Tested by test/inference/ollama/backend.ts and its contract run there.
  */
+
 import { following } from '../../base/abort.ts'
 import { Lifetime } from '../../base/lifetime.ts'
 import { withDeadline } from '../../base/retry.ts'
 import type { BackendInfo, BackendStats, InferenceBackend, RunOptions } from '../backend.ts'
 import { badRequest, engineFailed, InferenceError } from '../errors.ts'
+import { NO_FEATURES } from '../features.ts'
 import { UNSUPPORTED } from '../read/fields.ts'
 import type {
   Delta,
@@ -21,7 +23,6 @@ import type {
 } from '../request.ts'
 import { fingerprintOf, UpstreamAnswer } from '../upstream/answer.ts'
 import { withIdleLimit } from '../upstream/idle.ts'
-import { NO_FEATURES } from '../upstream/kinds.ts'
 import { unitVector } from '../upstream/others.ts'
 import { naming } from '../upstream/refusal.ts'
 import type { ServerReport, UpstreamServer } from '../upstream/server.ts'

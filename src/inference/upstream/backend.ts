@@ -7,6 +7,7 @@
  * streamed here whether or not somebody reads the stream, so that a server that hangs is seen.
  * Tested by test/inference/upstream/backend.ts and its contract run there.
  */
+
 import { following } from '../../base/abort.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Lifetime } from '../../base/lifetime.ts'
@@ -14,6 +15,7 @@ import type { Log } from '../../base/log.ts'
 import { withDeadline } from '../../base/retry.ts'
 import type { BackendInfo, BackendStats, InferenceBackend, RunOptions } from '../backend.ts'
 import { engineFailed, InferenceError } from '../errors.ts'
+import { NO_FEATURES } from '../features.ts'
 import type {
   ChatMessage,
   Delta,
@@ -25,7 +27,7 @@ import type {
 } from '../request.ts'
 import { fingerprintOf } from './answer.ts'
 import { exchange } from './exchange.ts'
-import { KNOWN_EXTENSIONS, NO_FEATURES, readModels, type Told } from './kinds.ts'
+import { KNOWN_EXTENSIONS, readModels, type Told } from './kinds.ts'
 import { UPSTREAM_DEFAULTS, type UpstreamLimits, type UpstreamOptions } from './options.ts'
 import { askText, askTokens, askVectors } from './others.ts'
 import { type Prober, probeFeatures } from './probes.ts'

@@ -6,7 +6,6 @@
  * Tested by test/inference/upstream/backend.ts.
  */
 import { isObject } from '../json.ts'
-import type { Features } from '../request.ts'
 import type { Extension } from './options.ts'
 
 export type ServerKind = 'vllm' | 'sglang' | 'llama-server' | 'unknown'
@@ -30,24 +29,6 @@ export const KNOWN_EXTENSIONS: Readonly<Record<ServerKind, readonly Extension[]>
   sglang: ['top_k', 'min_p', 'repetition_penalty', 'chat_template_kwargs'],
   'llama-server': ['top_k', 'min_p', 'repeat_penalty', 'chat_template_kwargs'],
   unknown: [],
-}
-
-/** Before anything was asked or configured. */
-export const NO_FEATURES: Features = {
-  chat: false,
-  completions: false,
-  tokenPrompts: false,
-  echo: false,
-  suffix: false,
-  logprobs: false,
-  logitBias: false,
-  tools: false,
-  forcedTools: false,
-  jsonObject: false,
-  jsonSchema: false,
-  embeddings: false,
-  tokenize: false,
-  thinking: false,
 }
 
 /** @param body of `GET /models`; anything else tells nothing */

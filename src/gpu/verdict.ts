@@ -25,6 +25,8 @@ export interface Reason {
   readonly name: ReasonName
   /** A sentence for the owner, without the name of the card. */
   readonly text: string
+  /** It holds no more; the machine, or the card, rests before it is used again. */
+  readonly isOver?: boolean
 }
 
 export interface Verdict {

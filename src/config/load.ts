@@ -1,5 +1,5 @@
 /**
- * supplier.yaml from disk to a checked, frozen value; the only file that reads the environment.
+ * supplier.yaml from disk to a checked, frozen value.
  *
  * All wrong settings are reported at once, with path and remedy. Tests: test/config/load.ts.
  */
@@ -9,7 +9,6 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { errorText, SupplierError } from '../base/errors.ts'
 import { parseGasPrice } from '../chain/tx.ts'
-import { npmEnvironment } from '../inference/llamacpp/install.ts'
 import { NETWORKS, UNNAMED } from './networks.ts'
 import { type Config, type ConfigFile, ConfigSchema } from './schema.ts'
 import type { BackendConfig } from './services.ts'
@@ -23,61 +22,6 @@ export const CONFIG_ERRORS = {
 } as const
 
 export class ConfigError extends SupplierError<keyof typeof CONFIG_ERRORS> {}
-
-/** What the environment tells us; nothing else of it is read. */
-export interface Environment {
-  readonly passphrase: string | undefined
-  /** Where systemd puts credentials. */
-  readonly credentialsDirectory: string | undefined
-  readonly configPath: string | undefined
-  /** What an engine process may see: no secret is among it. */
-  readonly engine: Readonly<Record<string, string>>
-  /** What npm may see when it installs an engine: proxies and its settings, but none of our secrets. */
-  readonly npm: Readonly<Record<string, string>>
-  /** Where the owner's Ollama listens (`OLLAMA_HOST`), and where it keeps its models (`OLLAMA_MODELS`). */
-  readonly ollama: Readonly<Record<string, string | undefined>>
-}
-
-const ENGINE_VARIABLES = [
-  'PATH',
-  'HOME',
-  'LANG',
-  'LC_ALL',
-  'TMPDIR',
-  'TEMP',
-  'TMP',
-  'SystemRoot',
-  'LD_LIBRARY_PATH',
-  'DYLD_LIBRARY_PATH',
-  'CUDA_VISIBLE_DEVICES',
-  'CUDA_DEVICE_ORDER',
-  'GGML_VK_VISIBLE_DEVICES',
-  'NVIDIA_VISIBLE_DEVICES',
-  'CUDA_PATH',
-  'VK_ICD_FILENAMES',
-  'VK_DRIVER_FILES',
-  'XDG_CACHE_HOME',
-  'XDG_RUNTIME_DIR',
-] as const
-
-export function readEnvironment(variables: NodeJS.ProcessEnv = process.env): Environment {
-  const engine: Record<string, string> = {}
-  for (const name of ENGINE_VARIABLES) {
-    const value = variables[name]
-    if (value !== undefined) engine[name] = value
-  }
-  return {
-    passphrase: variables['POKT_SUPPLIER_PASSPHRASE'],
-    credentialsDirectory: variables['CREDENTIALS_DIRECTORY'],
-    configPath: variables['POKT_SUPPLIER_CONFIG'],
-    engine,
-    npm: npmEnvironment(variables),
-    ollama: {
-      OLLAMA_HOST: variables['OLLAMA_HOST'],
-      OLLAMA_MODELS: variables['OLLAMA_MODELS'],
-    },
-  }
-}
 
 /**
  * Relative paths start at the configuration file, `~` at the home folder.
@@ -158,6 +102,8 @@ function beyondSchema(config: ConfigFile): string[] {
       (backend.url === undefined) === (backend.servers === undefined)
     )
       problems.push(`services: the backend of "${id}" needs \`url\` or \`servers\`, and not both`)
+  if (config.machine.serve === 'schedule' && config.machine.hours === undefined)
+    problems.push('machine.hours: `serve: schedule` needs them')
   const { local } = config
   if (local !== undefined && local.apiKeyFile === undefined && !isLoopback(local.listen.host))
     problems.push('local.listen: others could use your models there; add local.apiKeyFile')
@@ -219,6 +165,14 @@ function withPaths(config: Config, folder: string): Config {
       ...pathsIn(service, ['tokenizerFolder'], path),
       backend: backendPaths(service.backend, path),
     })),
+    models: {
+      ...config.models,
+      ...pathsIn(config.models, ['folder', 'catalogue'], path),
+      huggingFace: {
+        ...config.models.huggingFace,
+        ...pathsIn(config.models.huggingFace, ['tokenFile'], path),
+      },
+    },
     ...(config.local === undefined
       ? {}
       : { local: { ...config.local, ...pathsIn(config.local, ['apiKeyFile'], path) } }),
@@ -240,8 +194,7 @@ function pathsIn<T extends object, K extends keyof T>(
 function backendPaths(backend: BackendConfig, path: ToPath): BackendConfig {
   switch (backend.kind) {
     case 'llamacpp': {
-      const isName = backend.model === TINY_MODEL || backend.model.startsWith(OLLAMA_PREFIX)
-      const model = isName ? backend.model : path(backend.model)
+      const model = isWeightsFile(backend.model) ? path(backend.model) : backend.model
       return { ...backend, ...pathsIn(backend, ['chatTemplate'], path), model }
     }
     case 'ollama':
@@ -256,6 +209,12 @@ function backendPaths(backend: BackendConfig, path: ToPath): BackendConfig {
       }
     }
   }
+}
+
+/** A path, where anything else is the name of a model. */
+export function isWeightsFile(model: string): boolean {
+  if (model === TINY_MODEL || model.startsWith(OLLAMA_PREFIX)) return false
+  return /[/\\]|^[.~]|\.gguf$/i.test(model)
 }
 
 /** The name of the model that comes with the program. */

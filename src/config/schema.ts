@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import { LOG_LEVELS } from '../base/log.ts'
 import type { GasPrice } from '../chain/tx.ts'
+import { machine, models } from './machine.ts'
 import { NETWORK_NAMES } from './networks.ts'
 import { local, services } from './services.ts'
 import { address, amount, duration, gasPrice, httpUrl, listen, size } from './values.ts'
@@ -84,6 +85,8 @@ export const ConfigSchema = z.strictObject({
     .prefault({}),
   services,
   local,
+  machine,
+  models,
   stake: z
     .strictObject({
       amount: amount.optional().describe('The new total stake, such as 60005000000upokt.'),

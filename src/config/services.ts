@@ -29,20 +29,29 @@ const llamacpp = z.strictObject({
     .string()
     .min(1)
     .describe(
-      'A GGUF file; relative paths start at the configuration file. `tiny` is the model that comes along, `ollama:NAME` one that your Ollama has, used where it lies.',
+      'A name that `pokt-supplier models list` shows, or a GGUF file (a path, or `NAME.gguf`; relative paths start at the configuration file). `tiny` is the model that comes along, `ollama:NAME` one that your Ollama has, used where it lies.',
     ),
   slots: z
     .union([z.int().min(1).max(64), z.literal('auto')])
-    .default(4)
+    .default('auto')
     .describe('Requests that run at the same time; auto: as many as have room beside the weights.'),
   contextSize: z
     .union([z.int().min(64).max(1_048_576), z.literal('auto')])
-    .default(4096)
+    .default('auto')
     .describe('Tokens for prompt and answer of one request; auto: what has room.'),
   gpu: z
     .enum(['auto', 'cuda', 'vulkan', 'metal', 'off'])
     .default('auto')
     .describe('The kind of graphics card to use.'),
+  gpus: z
+    .union([
+      z.literal('auto'),
+      z.array(z.union([z.int().min(0).max(63), z.string().min(1)])).min(1),
+    ])
+    .default('auto')
+    .describe(
+      'Which cards, by number or id as `pokt-supplier gpu` shows them; auto: those where it has room.',
+    ),
   vramMax: memory
     .optional()
     .describe('Graphics memory that the engine may take; else what is free.'),
@@ -165,6 +174,18 @@ const service = z.strictObject({
   backend: z
     .discriminatedUnion('kind', [llamacpp, ollama, upstream])
     .describe('What runs the model.'),
+  priority: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(0)
+    .describe('Where not all models fit, those of larger numbers go first and stay.'),
+  yields: z
+    .boolean()
+    .optional()
+    .describe(
+      'Whether it makes room when you use the machine; by default everything does that runs on it.',
+    ),
   queueMax: z
     .int()
     .min(0)

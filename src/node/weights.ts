@@ -6,7 +6,8 @@
  */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { type Environment, OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
+import type { Environment } from '../config/environment.ts'
+import { OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
 import { tinyModelPath } from '../config/root.ts'
 import type { ServiceConfig } from '../config/services.ts'
 import { InferenceError } from '../inference/errors.ts'

@@ -1,7 +1,8 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { loadConfig, parseConfig, readEnvironment } from '../../src/config/load.ts'
+import { readEnvironment } from '../../src/config/environment.ts'
+import { loadConfig, parseConfig } from '../../src/config/load.ts'
 
 const MINIMAL = `
 chain:
@@ -22,7 +23,7 @@ t.test('a small file gets the defaults and absolute paths', async (t) => {
   t.strictSame(config.relay.listen, { host: '0.0.0.0', port: 8545 })
   t.equal(config.operators[0]?.keyFile, join(folder, 'operator.json'))
   t.equal(config.dataDir, join(homedir(), '.pokt-supplier'))
-  t.match(config.services[0]?.backend, { kind: 'llamacpp', model: 'tiny', slots: 4 })
+  t.match(config.services[0]?.backend, { kind: 'llamacpp', model: 'tiny', slots: 'auto' })
   t.throws(() => Object.assign(config.relay, { drain: 1 }), TypeError, 'it is frozen')
 })
 
@@ -63,6 +64,9 @@ t.test('what one setting cannot know of another is checked too', async (t) => {
       /the backend of "other" needs `url` or `servers`, and not both/,
     ],
     ['relay: { bodyMax: 1KiB }', /minedRequestMax/],
+    ['machine: { serve: schedule }', /machine.hours: `serve: schedule` needs them/],
+    ['machine: { hours: ["mon 25:00-26:00"] }', /machine.hours: "mon 25:00-26:00": write hours/],
+    ['machine: { timeZone: Berlin }', /machine.timeZone: write a time zone such as/],
     [
       'stake: { amount: 5upokt, url: "https://x", revShare: [{address: pokt1mrqt5f7qh8uxs27cjm9t7v9e74a9vvdnq5jva4, percent: 30}] }',
       /add up to 30/,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Context, createContext } from '../../src/cli/context.ts'
 import { runProgram } from '../../src/cli/main.ts'
-import { type Environment, readEnvironment } from '../../src/config/load.ts'
+import { type Environment, readEnvironment } from '../../src/config/environment.ts'
 
 export interface CommandOptions {
   /** What somebody types, in order; absent: nobody can be asked. `^C` interrupts. */

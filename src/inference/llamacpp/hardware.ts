@@ -2,7 +2,7 @@
  * What of the machine an engine uses: binary, threads, layers on the GPU, and how much context fits.
  *
  * The owner's limits come first. What is `auto` is computed from the memory that is free once the weights are
- * loaded, a tenth of which stays free. Tested by test/inference/llamacpp/hardware.ts.
+ * loaded; a tenth of a card's and half of the machine's stays free. Tested by test/inference/llamacpp/hardware.ts.
  */
 import { availableParallelism } from 'node:os'
 import type { Llama, LlamaModel } from 'node-llama-cpp'
@@ -18,8 +18,11 @@ export type HardwareOptions = Pick<
 
 /** Threads that the CPU needs when all layers are on a GPU: they only hand over work. */
 const THREADS_OFFLOADED = 2
-/** Of the memory that is free, so much is taken. */
-const SHARE = 0.9
+/**
+ * So much is taken: of a card's free memory, and of what the machine has beside the weights. The machine's own is
+ * what its owner works with.
+ */
+const SHARE = { gpu: 0.9, cpu: 0.5 }
 /** What `auto` tries for a context: first this or less, and more when there are slots enough. */
 const CONTEXT_USUAL = 8_192
 const CONTEXT_MAX = 32_768
@@ -151,6 +154,14 @@ async function largest(
   return undefined
 }
 
+/** Bytes for contexts. */
+async function roomOn(onGpu: boolean, llama: Llama, model: LlamaModel): Promise<number> {
+  if (onGpu) return (await llama.getVramState()).free * SHARE.gpu
+  const { free } = await llama.getRamState()
+  // Weights that are mapped are not counted before they are read.
+  return (Math.min(free, process.availableMemory()) - model.size) * SHARE.cpu
+}
+
 /** Fits contexts into the memory that is free now that the weights are loaded. */
 export async function fitModel(
   options: HardwareOptions,
@@ -158,10 +169,7 @@ export async function fitModel(
   model: LlamaModel,
 ): Promise<Size> {
   const onGpu = llama.gpu !== false && model.gpuLayers > 0
-  const { free } = onGpu ? await llama.getVramState() : await llama.getRamState()
-  // Weights that are mapped are not counted before they are read.
-  const weights = onGpu ? 0 : model.size
-  const room = (onGpu ? free : Math.min(free, process.availableMemory())) * SHARE - weights
+  const room = await roomOn(onGpu, llama, model)
   return await fitted({
     contextSize: options.contextSize,
     slots: options.slots,

@@ -7,7 +7,6 @@
  * streamed here whether or not somebody reads the stream, so that a server that hangs is seen.
  * Tested by test/inference/upstream/backend.ts and its contract run there.
  */
-
 import { following } from '../../base/abort.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Lifetime } from '../../base/lifetime.ts'

@@ -106,6 +106,9 @@ t.test('the busier of two people counts', async (t) => {
   const two = `${session('x11', 'i3')}\n${session('x11', 'i3', hint)}`
   const { read } = setUp(t, { ...logind(two), xprintidle: '700000' })
   t.match(await read(), { idleFor: 5_000 })
+  const unknown = `${session('x11', 'i3')}\n${session('wayland', 'ubuntu')}`
+  const one = setUp(t, logind(unknown))
+  t.match(await one.read(), { idleFor: 0 }, 'one is in use, whatever the other is')
 })
 
 t.test('without logind the sockets of displays tell', async (t) => {

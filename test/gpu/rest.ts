@@ -101,6 +101,23 @@ t.test('what holds it while it is not used anyway is no yield', async (t) => {
   t.equal(restOf(life.rest, resumeAfter), MINUTE)
 })
 
+t.test('a card that is busy while the whole machine rests does not flap', async (t) => {
+  const busy = [{ name: 'gpu-load', text: 'it is used' } as const]
+  const lived = (wasUsable: boolean) => {
+    let rest = RESTED
+    for (let minute = 0; minute < 8; minute += 2)
+      for (const [reasons, at] of [
+        [[], minute] as const,
+        [busy, minute + 0.5] as const,
+        [[], minute + 0.6] as const,
+      ])
+        rest = step(rest, reasons, ms(at * MINUTE), { resumeAfter, wasUsable }).rest
+    return restOf(rest, resumeAfter) / MINUTE
+  }
+  t.ok(lived(true) > 1)
+  t.equal(lived(false), 1)
+})
+
 t.test('an owner may ask for a longer rest than ours', async (t) => {
   t.equal(restOf({ ...RESTED, level: 3 }, ms(1_800_000)), 1_800_000)
 })

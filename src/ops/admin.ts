@@ -1,8 +1,8 @@
 /**
- * The loopback port of a running daemon: health for a service manager, status for its owner.
+ * The loopback port of a running daemon: health for a service manager, status and a brake for its owner.
  *
- * `/healthz` needs nothing; `/status` needs the token that stands in the run file, which only the
- * owner can read. The Host header must name this machine, so that no web page can ask by way of a
+ * `/healthz` needs nothing; `/status`, `/pause` and `/resume` need the token that stands in the run file, which
+ * only the owner can read. The Host header must name this machine, so that no web page can ask by way of a
  * browser. Tests: test/ops/admin.ts.
  */
 
@@ -15,6 +15,7 @@ import { equalConstantTime, hex, utf8 } from '../base/bytes.ts'
 import { SupplierError } from '../base/errors.ts'
 import { writeFileAtomic } from '../base/files.ts'
 import type { Log } from '../base/log.ts'
+import { type Ms, ms } from '../base/units.ts'
 import { type Report, readReport } from './report.ts'
 
 export const OPS_ERRORS = {
@@ -29,6 +30,9 @@ export interface AdminDeps {
   /** Reasons why it cannot earn now; none: healthy. */
   readonly health: () => readonly string[]
   readonly report: (signal: AbortSignal) => Promise<Report>
+  /** Holds the machine back for its owner. @param until a value of `clock.now()`; absent: until `resume` */
+  readonly pause: (until: Ms | undefined, note: string | undefined) => Promise<void>
+  readonly resume: () => Promise<void>
   readonly randomBytes: (length: number) => Uint8Array
   readonly log: Log
 }
@@ -86,23 +90,40 @@ export class Admin {
   }
 
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refusal = this.#refusal(incoming)
+    if (refusal === undefined && incoming.method === 'POST')
+      return await this.#act(incoming, response)
     incoming.resume()
-    if (!isLocalHost(incoming.headers.host))
-      return send(response, 403, { error: 'ask by the name of this machine' })
-    if (incoming.method !== 'GET') return send(response, 405, { error: 'only GET' })
+    if (refusal !== undefined) return send(response, refusal.status, { error: refusal.error })
     if (incoming.url === '/healthz') {
       const reasons = this.#deps.health()
       return send(response, reasons.length === 0 ? 200 : 503, { ok: reasons.length === 0, reasons })
     }
-    if (incoming.url !== '/status')
-      return send(response, 404, { error: 'there is /healthz and /status' })
-    const given = utf8(incoming.headers.authorization ?? '')
-    if (!equalConstantTime(given, utf8(`Bearer ${this.#token}`))) {
-      return send(response, 401, { error: 'the token of the run file is needed' })
-    }
     const gone = new AbortController()
     response.once('close', () => gone.abort())
     send(response, 200, await this.#deps.report(gone.signal))
+  }
+
+  #refusal({ url = '', method, headers }: IncomingMessage): Refusal | undefined {
+    if (!isLocalHost(headers.host)) return { status: 403, error: 'ask by the name of this machine' }
+    const right = METHODS.get(url)
+    if (right === undefined)
+      return { status: 404, error: `there is ${[...METHODS.keys()].join(', ')}` }
+    if (method !== right) return { status: 405, error: `only ${right}` }
+    if (url === '/healthz') return undefined
+    const given = utf8(headers.authorization ?? '')
+    if (equalConstantTime(given, utf8(`Bearer ${this.#token}`))) return undefined
+    return { status: 401, error: 'the token of the run file is needed' }
+  }
+
+  /** Answers when it is done: the owner then has what he asked for. */
+  async #act(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const wish = await readWish(incoming)
+    if (wish === undefined) return send(response, 400, { error: 'until and note are not read' })
+    const { until, note } = wish
+    if (incoming.url === '/resume') await this.#deps.resume()
+    else await this.#deps.pause(until === undefined ? undefined : ms(until), note)
+    send(response, 200, { ok: true })
   }
 
   #fail(response: ServerResponse, err: unknown): void {
@@ -110,6 +131,38 @@ export class Admin {
     this.#deps.log.warn({ err }, 'status not known')
     if (response.headersSent) response.destroy()
     else send(response, 500, { error: 'the report could not be made; see the log' })
+  }
+}
+
+interface Refusal {
+  readonly status: number
+  readonly error: string
+}
+
+const METHODS: ReadonlyMap<string, string> = new Map([
+  ['/healthz', 'GET'],
+  ['/status', 'GET'],
+  ['/pause', 'POST'],
+  ['/resume', 'POST'],
+])
+
+const WishSchema = z.strictObject({
+  until: z.number().min(0).optional(),
+  note: z.string().max(200).optional(),
+})
+export type PauseWish = z.output<typeof WishSchema>
+const WISH_BYTES_MAX = 4_096
+
+async function readWish(incoming: IncomingMessage): Promise<PauseWish | undefined> {
+  let text = ''
+  for await (const chunk of incoming) {
+    text += String(chunk)
+    if (text.length > WISH_BYTES_MAX) return undefined
+  }
+  try {
+    return WishSchema.parse(text === '' ? {} : JSON.parse(text))
+  } catch {
+    return undefined
   }
 }
 
@@ -121,22 +174,50 @@ const REPORT_BYTES_MAX = 8 * 1024 * 1024
  * @throws OpsError NOT_RUNNING (nobody is there, or somebody else), STATUS_UNREADABLE; `signal.reason`
  */
 export async function askDaemon(runFile: string, signal: AbortSignal): Promise<Report> {
+  const { text, url, statusCode } = await callDaemon(
+    runFile,
+    { method: 'GET', path: '/status' },
+    signal,
+  )
+  const report = statusCode === 200 ? readReport(parsed(text)) : undefined
+  if (report !== undefined) return report
+  throw new OpsError('STATUS_UNREADABLE', `the daemon at ${url} answers with ${statusCode}`)
+}
+
+/** Has the daemon pause or go on; resolves when it has done so. Throws as `askDaemon`. */
+export async function tellDaemon(
+  runFile: string,
+  what: 'pause' | 'resume',
+  wish: PauseWish,
+  signal: AbortSignal,
+): Promise<void> {
+  const call = { method: 'POST', path: `/${what}`, body: JSON.stringify(wish) } as const
+  const { url, statusCode } = await callDaemon(runFile, call, signal)
+  if (statusCode !== 200)
+    throw new OpsError('STATUS_UNREADABLE', `the daemon at ${url} answers with ${statusCode}`)
+}
+
+interface Call {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly body?: string
+}
+
+async function callDaemon(
+  runFile: string,
+  { method, path, body: sent }: Call,
+  signal: AbortSignal,
+): Promise<{ url: string; statusCode: number; text: string }> {
   const { url, token } = await readRunFile(runFile)
   const client = new Client(url, { maxResponseSize: REPORT_BYTES_MAX })
   try {
     const headers = { authorization: `Bearer ${token}` }
-    const { statusCode, body } = await client.request({
-      method: 'GET',
-      path: '/status',
-      headers,
-      signal,
-    })
+    const asked = { method, path, headers, signal, ...(sent === undefined ? {} : { body: sent }) }
+    const { statusCode, body } = await client.request(asked)
     const text = await body.text()
     if (FOREIGN.has(statusCode))
       throw new OpsError('NOT_RUNNING', `another program answers at ${url}`)
-    const report = statusCode === 200 ? readReport(JSON.parse(text)) : undefined
-    if (report !== undefined) return report
-    throw new OpsError('STATUS_UNREADABLE', `the daemon at ${url} answers with ${statusCode}`)
+    return { url, statusCode, text }
   } catch (cause) {
     signal.throwIfAborted()
     if (cause instanceof OpsError) throw cause
@@ -145,6 +226,14 @@ export async function askDaemon(runFile: string, signal: AbortSignal): Promise<R
     throw new OpsError('STATUS_UNREADABLE', `the daemon at ${url} does not answer`, { cause })
   } finally {
     await client.destroy()
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { silentLog } from '../../src/base/log.ts'
-import { Admin, type AdminDeps, askDaemon, readRunFile } from '../../src/ops/admin.ts'
+import { Admin, type AdminDeps, askDaemon, readRunFile, tellDaemon } from '../../src/ops/admin.ts'
 import { report } from '../support/report.ts'
 
 const never = new AbortController().signal
@@ -17,6 +17,8 @@ async function open(t: Test, deps: Partial<AdminDeps> = {}, options: { port?: nu
     {
       health: () => [],
       report: async () => report(),
+      pause: async () => {},
+      resume: async () => {},
       randomBytes: (length) => new Uint8Array(length).map(() => byte++),
       log: silentLog(),
       ...deps,
@@ -240,4 +242,29 @@ t.test('answers that are none are told from no daemon', async (t) => {
     const runFile = await standIn(t, listener)
     await t.rejects(askDaemon(runFile, never), { code: 'STATUS_UNREADABLE' }, name)
   }
+})
+
+t.test('the owner holds the machine back and lets it go', async (t) => {
+  const done: unknown[] = []
+  const { runFile, url, run } = await open(t, {
+    pause: async (until, note) => void done.push([until, note]),
+    resume: async () => void done.push('resume'),
+  })
+  await tellDaemon(runFile, 'pause', { until: 1_800_000_000_000, note: 'a game' }, never)
+  await tellDaemon(runFile, 'pause', {}, never)
+  await tellDaemon(runFile, 'resume', {}, never)
+  t.strictSame(done, [[1_800_000_000_000, 'a game'], [undefined, undefined], 'resume'])
+  const authorization = `Bearer ${run.token}`
+  const post = async (path: string, body: string, headers: Record<string, string>) => {
+    const answer = await request(url + path, { method: 'POST', headers, body })
+    await answer.body.text()
+    return answer.statusCode
+  }
+  t.equal(await post('/pause', '{}', {}), 401, 'not without the token')
+  t.equal(await post('/pause', '{"until":"later"}', { authorization }), 400)
+  t.equal(await post('/pause', `{"note":"${'x'.repeat(9_000)}"}`, { authorization }), 400)
+  t.equal(await post('/pause', 'no json', { authorization }), 400)
+  t.equal((await get(`${url}/pause`, { authorization })).status, 405)
+  t.equal((await get(`${url}/status`, { authorization }, 'POST')).status, 405)
+  t.equal(done.length, 3)
 })

@@ -35,6 +35,10 @@ export interface GpuSample {
   readonly isAsleep: boolean
   /** Absent: the driver does not say who uses it. */
   readonly processes?: readonly GpuProcess[]
+  /** Programs of other users may be missing in `processes`. */
+  readonly hidesProcesses?: boolean
+  /** A slice of a card that its administrator has split (MIG): the `id` of the whole card. */
+  readonly partOf?: string
 }
 
 export interface GpuProcess {

@@ -8,6 +8,7 @@ import { CONFIG_ERRORS } from '../config/load.ts'
 import { CRYPTO_ERRORS } from '../crypto/errors.ts'
 import { DEVNET_ERRORS } from '../devnet/errors.ts'
 import { GATEWAY_ERRORS } from '../devnet/gateway.ts'
+import { GPU_ERRORS } from '../gpu/errors.ts'
 import { INFERENCE_ERRORS } from '../inference/errors.ts'
 import { LOCAL_ERRORS } from '../inference/local-access.ts'
 import { KEY_ERRORS } from '../keys/errors.ts'
@@ -29,11 +30,12 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   CryptoError: CRYPTO_ERRORS,
   DevnetError: DEVNET_ERRORS,
   GatewayError: GATEWAY_ERRORS,
+  GpuError: GPU_ERRORS,
   InferenceError: INFERENCE_ERRORS,
-  ModelError: MODEL_ERRORS,
   KeyError: KEY_ERRORS,
   LocalError: LOCAL_ERRORS,
   MinerError: MINER_ERRORS,
+  ModelError: MODEL_ERRORS,
   NodeError: NODE_ERRORS,
   OpsError: OPS_ERRORS,
   ProtocolError: PROTOCOL_ERRORS,

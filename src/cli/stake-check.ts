@@ -18,7 +18,7 @@ import type { ServiceInfo } from '../chain/services.ts'
 import type { Config } from '../config/schema.ts'
 import type { ServiceConfig } from '../config/services.ts'
 import type { Inference, InferenceAnswer } from '../inference/inference.ts'
-import { buildInference } from '../node/inference.ts'
+import { buildInference, type MachineView } from '../node/inference.ts'
 import { OpsError } from '../ops/admin.ts'
 import type { HttpRequest } from '../protocol/http.ts'
 import type { Context } from './context.ts'
@@ -106,11 +106,14 @@ async function openEngine(
     options: { serve: true },
     startedAt: context.clock.monotonic(),
   }
-  const { inference } = await buildInference(frame)
+  const { inference } = await buildInference(frame, UNSEEN)
   life.own(inference, (part) => part.stop())
   await inference.start(context.signal)
   return inference
 }
+
+/** A check is short; it takes what the engine itself finds. */
+const UNSEEN: MachineView = { cards: () => undefined, verdict: () => undefined }
 
 function checkId({ id }: ServiceConfig): string {
   return `check-${id}`

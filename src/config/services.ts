@@ -262,3 +262,4 @@ export const local = z
 
 export type ServiceConfig = z.output<typeof service>
 export type BackendConfig = ServiceConfig['backend']
+export type LlamaCppConfig = Extract<BackendConfig, { kind: 'llamacpp' }>

@@ -72,6 +72,8 @@ export interface BackendStats {
   readonly tokensPerSecond: number
   /** Present while it runs worse than it was asked to; in words for the owner. */
   readonly degraded?: string
+  /** The process of ours that computes, while there is one. */
+  readonly pid?: number
 }
 
 export interface RunOptions {

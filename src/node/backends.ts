@@ -19,6 +19,14 @@ const TINY = { contextSize: 256, defaults: { temperature: 0, topP: 1, topK: 0, m
 
 type Backend<K extends BackendConfig['kind']> = Extract<BackendConfig, { kind: K }>
 
+/** What of the machine an engine is given. */
+export interface EnginePlace {
+  /** Which cards it sees. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Bytes of graphics memory; undefined: what is free. */
+  readonly vramMax: number | undefined
+}
+
 /** What the model is called in public where the owner gave it no name: never a path of this machine. */
 export function shownName({ modelName, backend }: ServiceConfig): string {
   if (modelName !== undefined) return modelName
@@ -34,11 +42,12 @@ export async function buildBackend(
   frame: Frame,
   service: ServiceConfig,
   weights: Weights,
+  place: EnginePlace,
 ): Promise<InferenceBackend> {
   const { backend } = service
   switch (backend.kind) {
     case 'llamacpp':
-      return await buildLlamaCpp(frame, service, backend, weights)
+      return await buildLlamaCpp(frame, service, backend, { ...weights, ...place })
     case 'ollama':
       return buildOllama(frame, backend)
     case 'upstream':
@@ -50,11 +59,11 @@ async function buildLlamaCpp(
   { config, deps }: Frame,
   service: ServiceConfig,
   backend: Backend<'llamacpp'>,
-  { path = backend.model, sha256 }: Weights,
+  { path = backend.model, sha256, environment: cards, vramMax }: Weights & EnginePlace,
 ): Promise<LlamaCppBackend> {
   const { clock, log, random, environment } = deps
   const { id, queueMax } = service
-  const { maxThreads, vramMax, sampling, thinkingTokensMax } = backend
+  const { maxThreads, sampling, thinkingTokensMax } = backend
   const tiny = backend.model === TINY_MODEL
   const engines = await showEngines({ dataFolder: config.dataDir, platform: thisPlatform() })
   const defaults = sampling ?? (tiny ? TINY.defaults : undefined)
@@ -76,7 +85,7 @@ async function buildLlamaCpp(
       ...(vramMax === undefined ? {} : { vramMax }),
       ...(maxThreads === undefined ? {} : { threadsMax: maxThreads }),
       ...(engines.use === undefined ? {} : { library: engines.use.url }),
-      environment: environment.engine,
+      environment: { ...environment.engine, ...cards },
       recordFile: join(config.dataDir, `engine-${id}.json`),
       queueMax,
     },

@@ -1,7 +1,48 @@
-/** The engines' start, which must not stand in the way of claims. Tested by test/e2e/engine-down.ts. */
+/**
+ * The engines between their owner and their relays: the machine is looked at, engines are given their places and
+ * started where nobody is in the way, and follow the owner from then on. Nothing of it stands in the way of
+ * claims. Tested by test/e2e/engine-down.ts and test/e2e/owner.ts.
+ */
 import { SupplierError } from '../base/errors.ts'
-import type { Inference } from '../inference/inference.ts'
+import type { Ms } from '../base/units.ts'
+import { buildInference, type InferenceParts, type MachineView } from './inference.ts'
+import { Steward } from './steward.ts'
 import { type Frame, fatal } from './supplier.ts'
+import { type BuiltWatch, buildWatch } from './watch.ts'
+
+export interface Engines extends InferenceParts {
+  readonly machine: BuiltWatch
+  readonly steward: Steward
+}
+
+/** Nothing is started. @throws `signal.reason` */
+export async function buildEngines(frame: Frame): Promise<Engines> {
+  const { config, deps, life, options } = frame
+  const { clock, log, environment } = deps
+  // The watch knows our own processes by the engines, which are placed by what it has seen.
+  const late: { parts?: InferenceParts } = {}
+  const backends = () => late.parts?.inference.stats().backends ?? []
+  const own = () => late.parts?.own() ?? new Set<number>()
+  const hasOllama = config.services.some(({ backend }) => backend.kind === 'ollama')
+  const machine = buildWatch({
+    ...{ clock, config, environment, own, platform: process.platform },
+    log: log.child({ component: 'owner' }),
+    isBusy: () => backends().some(({ active }) => active > 0),
+    isLoaded: () => own().size > 0,
+    names: hasOllama ? ['ollama'] : [],
+  })
+  if (options.serve) await machine.watch.look(life.signal)
+  const view: MachineView = {
+    cards: () => machine.watch.facts().gpus,
+    verdict: () => (options.serve ? machine.watch.current() : undefined),
+  }
+  const parts = await buildInference(frame, view)
+  late.parts = parts
+  const { inference, tenants } = parts
+  const grace = { grace: config.machine.yieldGrace }
+  const steward = new Steward({ clock, log, inference, tenants }, grace)
+  return { ...parts, machine, steward }
+}
 
 /**
  * An engine that does not start must not keep relays from being claimed that were answered before. Where
@@ -9,10 +50,12 @@ import { type Frame, fatal } from './supplier.ts'
  */
 export async function startEngines(
   frame: Frame,
-  inference: Inference,
+  { inference, machine, steward }: Engines,
   hasSessions: boolean,
 ): Promise<void> {
   const { deps, life } = frame
+  steward.take(machine.watch.current())
+  await steward.settled()
   try {
     await inference.start(life.signal)
   } catch (error) {
@@ -22,4 +65,25 @@ export async function startEngines(
     deps.log.error({ err: error }, 'an engine does not start; it is tried again, claims go on')
   }
   life.run((signal) => inference.run(signal), fatal(frame, 'the engines are not looked after'))
+  life.run((signal) => machine.watch.run(signal), fatal(frame, 'the machine is not watched'))
+  const verdicts = (signal: AbortSignal) => steward.follow(machine.watch.changes(signal))
+  life.run(verdicts, fatal(frame, 'the owner is not followed'))
+}
+
+/** By hand: holds the machine back at once; resolves when its owner has it. */
+export async function pauseEngines(
+  { machine, steward }: Engines,
+  until: Ms | undefined,
+  note: string | undefined,
+): Promise<void> {
+  await machine.pauses.pause(until, note)
+  steward.take(await machine.watch.poke())
+  await steward.settled()
+}
+
+/** Ends a pause; what else speaks against using the machine still does. */
+export async function resumeEngines({ machine, steward }: Engines): Promise<void> {
+  await machine.pauses.resume()
+  steward.take(await machine.watch.poke())
+  await steward.settled()
 }

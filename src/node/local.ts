@@ -1,14 +1,13 @@
 /** The owner's own port, wired. Tested by test/e2e/inference.ts. */
 import { readSecretFile } from '../base/files.ts'
-import type { Inference, InferenceService } from '../inference/inference.ts'
 import { LOCAL_SERVER_DEFAULTS, LocalServer } from '../inference/local.ts'
+import type { InferenceParts } from './inference.ts'
 import type { Frame } from './supplier.ts'
 
 /** @returns undefined where the configuration has none. @throws BaseError for a key file */
 export async function buildLocal(
   { config, deps }: Frame,
-  inference: Inference,
-  services: readonly InferenceService[],
+  { inference, services }: Pick<InferenceParts, 'inference' | 'services'>,
 ): Promise<LocalServer | undefined> {
   const { local } = config
   if (local === undefined) return undefined

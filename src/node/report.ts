@@ -1,6 +1,13 @@
 /** Gathers what `status` and the health page show from the running parts. Tests: test/e2e. */
 import type { Height } from '../base/units.ts'
-import { earningsReport, endpointReports, type Report, sessionReport } from '../ops/report.ts'
+import type { Reason } from '../gpu/verdict.ts'
+import {
+  earningsReport,
+  endpointReports,
+  type OwnerReport,
+  type Report,
+  sessionReport,
+} from '../ops/report.ts'
 import { stakeProblems, stakesOf } from './stakes.ts'
 import type { Frame, Parts } from './supplier.ts'
 
@@ -11,7 +18,7 @@ const SILENCE_MAX = 600_000
 const WELL: ReadonlySet<string> = new Set(['ready', 'unloaded', 'yielding'])
 
 /** Why the supplier cannot earn now, as far as it knows without asking; empty when it can. */
-export function healthOf({ deps, options }: Frame, { chain, inference }: Parts): string[] {
+export function healthOf({ deps, options }: Frame, { chain, engines }: Parts): string[] {
   const reasons: string[] = []
   const head = chain.blocks.head()
   const silence = head === undefined ? 0 : deps.clock.now() - head.time
@@ -19,7 +26,7 @@ export function healthOf({ deps, options }: Frame, { chain, inference }: Parts):
   else if (silence > SILENCE_MAX)
     reasons.push(`no block for ${Math.round(silence / 60_000)} minutes`)
   if (!options.serve) return reasons
-  for (const { services, state, failure } of inference.stats().backends) {
+  for (const { services, state, failure } of engines.inference.stats().backends) {
     const why = failure === undefined ? '' : `: ${failure}`
     if (!WELL.has(state)) reasons.push(`the engine of ${services.join(', ')} is ${state}${why}`)
   }
@@ -45,7 +52,12 @@ export async function buildReport(
     pid: deps.pid,
     uptimeSeconds: Math.round((deps.clock.monotonic() - frame.startedAt) / 1_000),
     serving: options.serve,
-    problems: [...healthOf(frame, parts), ...stakes, ...parts.selfTests(), ...degradedOf(parts)],
+    problems: [
+      ...healthOf(frame, parts),
+      ...stakes,
+      ...parts.engines.problems(),
+      ...degradedOf(parts),
+    ],
     chain: {
       id: config.chain.id,
       height: heightOrZero(chain.blocks.head()?.height),
@@ -55,6 +67,7 @@ export async function buildReport(
     suppliers,
     relays: { ...relay.handler.counts, inFlight: relay.server.inFlight },
     engines: enginesOf(parts),
+    ...(options.serve ? { owner: ownerOf(frame, parts) } : {}),
     sessions: await Promise.all(sessions),
     earnings: earningsReport(await store.ledger.totals()),
     curve: deps.curve.kind,
@@ -62,16 +75,16 @@ export async function buildReport(
 }
 
 /** What serves, but worse than it was asked to. */
-function degradedOf({ inference }: Pick<Parts, 'inference'>): string[] {
-  return inference
+function degradedOf({ engines }: Pick<Parts, 'engines'>): string[] {
+  return engines.inference
     .stats()
     .backends.flatMap(({ services, degraded }) =>
       degraded === undefined ? [] : [`the engine of ${services.join(', ')}: ${degraded}`],
     )
 }
 
-function enginesOf({ inference }: Pick<Parts, 'inference'>): Report['engines'] {
-  return inference
+function enginesOf({ engines }: Pick<Parts, 'engines'>): Report['engines'] {
+  return engines.inference
     .stats()
     .backends.map(({ services, info, state, active, queued, tokensPerSecond }) => ({
       services,
@@ -84,6 +97,26 @@ function enginesOf({ inference }: Pick<Parts, 'inference'>): Report['engines'] {
       queued,
       tokensPerSecond,
     }))
+}
+
+/** Whose the machine is now, and why. */
+function ownerOf({ config }: Frame, { engines: { machine, steward } }: Parts): OwnerReport {
+  const { watch } = machine
+  const { since, until, ...verdict } = watch.current()
+  const { presence } = watch.facts()
+  const times = steward.yieldTimes
+  const said = ({ name, text }: Reason) => ({ name, text })
+  return {
+    serve: config.machine.serve,
+    since,
+    ...(until === undefined ? {} : { until }),
+    reasons: verdict.machine.map(said),
+    cards: [...verdict.gpus].map(([id, reasons]) => ({ id, reasons: reasons.map(said) })),
+    engines: steward.reports().map(({ services, state }) => ({ services: [...services], state })),
+    ...(presence === undefined ? {} : { source: presence.source }),
+    problems: [...watch.problems()],
+    ...(times === undefined ? {} : { yields: times }),
+  }
 }
 
 function heightOrZero(at: Height | undefined): number {

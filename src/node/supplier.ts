@@ -15,16 +15,14 @@ import type { Address, Height, Ms } from '../base/units.ts'
 import type { Environment } from '../config/environment.ts'
 import type { Config } from '../config/schema.ts'
 import type { Curve } from '../crypto/secp256k1.ts'
-import type { Inference } from '../inference/inference.ts'
 import type { LocalServer } from '../inference/local.ts'
 import type { Signer } from '../keys/keyring.ts'
 import { Admin } from '../ops/admin.ts'
 import { openStore, type Store } from '../store/db.ts'
 import { buildChain, type ChainParts } from './chain.ts'
-import { startEngines } from './engines.ts'
+import { buildEngines, type Engines, pauseEngines, resumeEngines, startEngines } from './engines.ts'
 import { NodeError } from './errors.ts'
 import { firstBlock, refuseLostStore } from './first.ts'
-import { buildInference } from './inference.ts'
 import { buildLocal } from './local.ts'
 import { buildMiner, type MinerParts } from './miner.ts'
 import { buildRelay, type RelayParts } from './relay.ts'
@@ -64,9 +62,7 @@ export interface Parts {
   readonly chain: ChainParts
   readonly store: Store
   readonly miner: MinerParts
-  readonly inference: Inference
-  /** Sentences for the owner about models that compute what they should not. */
-  selfTests(): readonly string[]
+  readonly engines: Engines
   readonly relay: RelayParts
 }
 
@@ -155,18 +151,20 @@ async function start(frame: Frame): Promise<Started> {
   const open = await miner.miner.recover()
   life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
   if (options.serve) await warnOfStakes(frame, chain)
-  const { inference, services, problems } = buildInference(frame)
-  life.own(inference, (part) => part.stop())
-  if (options.serve) await startEngines(frame, inference, open.length > 0)
+  const engines = await buildEngines(frame)
+  const { inference } = life.own(engines, (parts) => parts.inference.stop())
+  if (options.serve) await startEngines(frame, engines, open.length > 0)
   life.signal.throwIfAborted()
   const before = await store.sessions.all()
   const served = before.map(({ header }) => header.applicationAddress)
   const relay = buildRelay(frame, chain, miner, inference, served)
-  const parts: Parts = { chain, store, miner, inference, selfTests: problems, relay }
+  const parts: Parts = { chain, store, miner, engines, relay }
   const admin = new Admin(
     {
       health: () => healthOf(frame, parts),
       report: (signal) => buildReport(frame, parts, signal),
+      pause: (until, note) => pauseEngines(engines, until, note),
+      resume: () => resumeEngines(engines),
       randomBytes: deps.randomBytes,
       log: log.child({ component: 'admin' }),
     },
@@ -174,7 +172,7 @@ async function start(frame: Frame): Promise<Started> {
   )
   life.own(admin, (part) => part.stop())
   const adminUrl = await listening('admin.listen', config.admin.listen, () => admin.listen())
-  const local = options.serve ? await buildLocal(frame, inference, services) : undefined
+  const local = options.serve ? await buildLocal(frame, engines) : undefined
   const localPort = local === undefined ? undefined : await openLocalPort(frame, local)
   const relayPort = options.serve ? await openRelayPort(frame, relay) : undefined
   const { kind: curve } = deps.curve

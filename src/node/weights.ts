@@ -6,7 +6,6 @@
  */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { Environment } from '../config/environment.ts'
 import { OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
 import { tinyModelPath } from '../config/root.ts'
 import type { ServiceConfig } from '../config/services.ts'
@@ -43,7 +42,7 @@ export async function readWeights(
   digests: Digests,
 ): Promise<Weights> {
   const { tokenizerFolder } = service
-  const file = await fileOf(service, deps.environment)
+  const file = await weightsFile({ deps }, service)
   if (file === undefined)
     return tokenizerFolder === undefined
       ? {}
@@ -60,17 +59,20 @@ export async function readWeights(
   return { path, sha256, ...(tokenizer === undefined ? {} : { tokenizer }) }
 }
 
-/** The GGUF of the built-in engine, and the digest that its name says, if it says one. */
-async function fileOf(
+/**
+ * The GGUF of the built-in engine, and the digest that its name says, if it says one; undefined for other engines.
+ * @throws ModelError
+ */
+export async function weightsFile(
+  { deps }: Pick<WeightsDeps, 'deps'>,
   { backend }: ServiceConfig,
-  { ollama }: Environment,
 ): Promise<{ readonly path: string; readonly sha256?: string } | undefined> {
   if (backend.kind !== 'llamacpp') return undefined
   const { model } = backend
   if (model === TINY_MODEL) return { path: tinyModelPath() }
   if (!model.startsWith(OLLAMA_PREFIX)) return { path: model }
   let first: unknown
-  for (const folder of ollamaFolders(ollama, homedir())) {
+  for (const folder of ollamaFolders(deps.environment.ollama, homedir())) {
     try {
       return await ollamaBlob(folder, model.slice(OLLAMA_PREFIX.length))
     } catch (error) {

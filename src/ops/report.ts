@@ -68,6 +68,33 @@ const EngineSchema = z.object({
   tokensPerSecond: count,
 })
 
+const ReasonSchema = z.object({
+  /** paused, schedule, battery, input, busy, program, gpu-load, gpu-memory, heat, unknown */
+  name: z.string(),
+  /** The same as a sentence. */
+  text: z.string(),
+})
+
+const OwnerSchema = z.object({
+  /** when-idle, always, schedule */
+  serve: z.string(),
+  /** Milliseconds since 1970: since when it is as it is, and until when, where that is known. */
+  since: count,
+  until: count.optional(),
+  /** Against using the machine at all; none: it may be used. */
+  reasons: z.array(ReasonSchema),
+  /** Cards that are left to the owner. */
+  cards: z.array(z.object({ id: z.string(), reasons: z.array(ReasonSchema) })),
+  /** serves, yields, has yielded; engines that do not yield are not in it. */
+  engines: z.array(z.object({ services: z.array(z.string()), state: z.string() })),
+  /** Who tells whether somebody is at the machine. */
+  source: z.string().optional(),
+  /** What cannot be told, and what to do about it, as sentences. */
+  problems: z.array(z.string()),
+  /** Milliseconds from the reason until the memory was free. */
+  yields: z.object({ count, p50: count, p99: count }).optional(),
+})
+
 const EarningsSchema = z.object({
   /** That have ended, well or not. */
   sessions: count,
@@ -103,6 +130,8 @@ const ReportSchema = z.object({
   /** Since the start of the daemon, by outcome; `inFlight`: now. */
   relays: z.intersection(z.object({ inFlight: count }), z.record(z.string(), count)),
   engines: z.array(EngineSchema),
+  /** Absent where nothing is served; older versions do not say. */
+  owner: OwnerSchema.optional(),
   sessions: z.array(SessionSchema),
   earnings: EarningsSchema,
   /** Which library checks signatures: `native`, or the slower `wasm`. */
@@ -114,6 +143,7 @@ export type Report = Frozen<z.output<typeof ReportSchema>>
 export type SessionReport = Frozen<z.output<typeof SessionSchema>>
 export type EndpointReport = Frozen<z.output<typeof EndpointSchema>>
 export type SupplierReport = Frozen<z.output<typeof SupplierSchema>>
+export type OwnerReport = Frozen<z.output<typeof OwnerSchema>>
 export type EarningsReport = Frozen<z.output<typeof EarningsSchema>>
 
 /** What another process said; fields that a newer version has are kept. Undefined: not a report. */

@@ -6,6 +6,7 @@ import { formatPokt, upokt } from '../base/units.ts'
 import type {
   EarningsReport,
   EndpointReport,
+  OwnerReport,
   Report,
   SessionReport,
   SupplierReport,
@@ -26,6 +27,7 @@ export function reportText(report: Report): string {
     ...nodeLines(chain.endpoints ?? []),
     ...report.suppliers.flatMap(supplierLines),
     ...report.engines.flatMap(engineLines),
+    ...ownerLines(report.owner),
   ]
   const counts = Object.entries(relays)
     .filter(([name, number]) => number > 0 || name === 'mined')
@@ -50,6 +52,22 @@ function supplierLines({ operator, balanceUpokt, stake }: SupplierReport): strin
   const balance = balanceUpokt === null ? 'balance unknown' : `${pokt(balanceUpokt)} for fees`
   const staked = stake === null ? 'stake unknown' : `${pokt(stake.upokt)} staked`
   return entry('supplier', `${operator}  ${staked}, ${balance}`)
+}
+
+/** Whose the machine is. Where nobody is ever in the way there is nothing to say. */
+function ownerLines(owner: OwnerReport | undefined): string[] {
+  if (owner === undefined) return []
+  const { reasons, cards, problems, yields } = owner
+  const lines = reasons.map(({ text }) => `left to you: ${text}`)
+  for (const { id, reasons: against } of cards)
+    lines.push(...against.map(({ text }) => `card ${id} is left to you: ${text}`))
+  if (yields !== undefined) {
+    const [half, most] = [yields.p50, yields.p99].map((time) => (time / 1_000).toFixed(1))
+    lines.push(
+      `given back ${yields.count} times, within ${half} s (half of them), ${most} s (99 %)`,
+    )
+  }
+  return [...lines, ...problems].flatMap((line, i) => entry(i === 0 ? 'machine' : '', line))
 }
 
 function engineLines(engine: Report['engines'][number]): string[] {

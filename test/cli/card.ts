@@ -187,6 +187,8 @@ t.test('the engine of a daemon that runs here is not loaded a second time', asyn
   const admin = new Admin(
     {
       health: () => [],
+      pause: async () => {},
+      resume: async () => {},
       report: async () => report(),
       randomBytes: (n) => new Uint8Array(n).fill(1),
       log: silentLog(),

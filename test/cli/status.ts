@@ -40,6 +40,8 @@ async function daemon(t: Test, { data, runFile }: Place, make = async () => repo
   const admin = new Admin(
     {
       health: () => [],
+      pause: async () => {},
+      resume: async () => {},
       report: make,
       randomBytes: (n) => new Uint8Array(n).fill(1),
       log: silentLog(),

@@ -182,6 +182,8 @@ async function daemon(t: Test, { folder }: Staking, make: () => Partial<Report>)
   const admin = new Admin(
     {
       health: () => [],
+      pause: async () => {},
+      resume: async () => {},
       report: async () => report(make()),
       randomBytes: (n) => new Uint8Array(n).fill(1),
       log: silentLog(),

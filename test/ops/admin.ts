@@ -164,6 +164,8 @@ t.test('a port in use is said and leaves no run file', async (t) => {
     {
       health: () => [],
       report: async () => report(),
+      pause: async () => {},
+      resume: async () => {},
       randomBytes: (n) => new Uint8Array(n),
       log: silentLog(),
     },

@@ -14,7 +14,7 @@ const backend = new LlamaCppBackend(
 await backend.start()
 let pieces = 0
 const onDelta = () => {
-  if (++pieces === 500) process.send?.(backend.pid)
+  if (++pieces === 500) process.send?.(backend.stats().pid)
 }
 const { signal } = new AbortController()
 const work = async () => {

@@ -90,18 +90,15 @@ export class LlamaCppBackend implements InferenceBackend {
   }
 
   stats(): BackendStats {
+    const { child } = this.#keeper
     return {
       active: this.#requests.active,
       queued: this.#requests.queued,
       state: this.#keeper.state,
-      tokensPerSecond: this.#keeper.child?.tokensPerSecond ?? 0,
+      tokensPerSecond: child?.tokensPerSecond ?? 0,
+      ...(child?.pid === undefined ? {} : { pid: child.pid }),
       ...(this.#keeper.isDegraded ? { degraded: 'the graphics card is not used' } : {}),
     }
-  }
-
-  /** The engine's process while there is one: graphics memory that it holds is ours. */
-  get pid(): number | undefined {
-    return this.#keeper.child?.pid
   }
 
   async generate(

@@ -33,14 +33,15 @@ async function isGone(pid: number): Promise<boolean> {
 t.test('real answers through the process, killed in the middle, and again', async (t) => {
   const backend = await started(t, { restartDelayFirst: ms(1) })
   t.hasStrict(backend.info(), { device: 'cpu', contextSize: 256, slots: 4 })
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(backend.pid ?? 0, name)
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.kill(backend.stats().pid ?? 0, name)
   const together = await Promise.all(
     ANSWERS.map(([ask]) => backend.generate(request(ask), { signal })),
   )
   for (const [at, [question, want]] of ANSWERS.entries())
     t.equal(together[at]?.text, want, question)
 
-  const { pid = 0 } = backend
+  const { pid = 0 } = backend.stats()
   const heard: string[] = []
   const cut = backend.generate(request('Count from 1 to 9.'), {
     signal,
@@ -55,7 +56,7 @@ t.test('real answers through the process, killed in the middle, and again', asyn
     want,
     'a new engine answers',
   )
-  t.not(backend.pid, pid)
+  t.not(backend.stats().pid, pid)
 
   const controller = new AbortController()
   const aborted = backend.generate(request('Count from 1 to 9.'), {
@@ -67,7 +68,7 @@ t.test('real answers through the process, killed in the middle, and again', asyn
   const tooLong = backend.generate(request('word '.repeat(300)), { signal })
   await t.rejects(tooLong, { code: 'CONTEXT_LENGTH', data: { contextSize: 256 } })
 
-  const last = backend.pid ?? 0
+  const last = backend.stats().pid ?? 0
   await backend.stop()
   t.equal(await startTime(last), undefined, 'gone when stop resolves')
 })

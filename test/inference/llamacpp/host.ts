@@ -173,7 +173,7 @@ t.test('the engine is written down while it runs', async (t) => {
   const path = join(t.testdirName, 'engine.json')
   const backend = llamaCpp(t, { entry: fakeEngine(t), recordFile: path })
   await backend.start()
-  const { pid = 0 } = backend
+  const { pid = 0 } = backend.stats()
   t.strictSame(JSON.parse(await readFile(path, 'utf8')), { pid, started: await startTime(pid) })
   await backend.stop()
   t.equal(await startTime(pid), undefined, 'the process is gone')
@@ -198,7 +198,7 @@ t.test('a start that fails leaves nothing behind', async (t) => {
   const backend = llamaCpp(t, { entry: fakeEngine(t, fault) })
   await t.rejects(backend.start(), { code: 'MODEL_LOAD', retryable: false })
   t.equal(backend.stats().state, 'stopped')
-  t.equal(await startTime(backend.pid ?? 0), undefined)
+  t.equal(await startTime(backend.stats().pid ?? 0), undefined)
   t.equal(await isThere(join(t.testdirName, 'engine.json')), false)
 
   const gone = llamaCpp(t, { entry: fakeEngine(t), modelPath: `${TINY_MODEL}.gone` })
@@ -211,10 +211,10 @@ t.test('a start may be given up, by its caller or by a stop', async (t) => {
   const left = llamaCpp(t, { entry })
   const starting = left.start(controller.signal)
   const rejected = t.rejects(starting, { message: 'not needed' })
-  await until(() => left.pid !== undefined)
+  await until(() => left.stats().pid !== undefined)
   controller.abort(new Error('not needed'))
   await rejected
-  t.equal(await startTime(left.pid ?? 0), undefined)
+  t.equal(await startTime(left.stats().pid ?? 0), undefined)
 
   const stopped = llamaCpp(t, { entry })
   const ended = t.rejects(stopped.start(), { code: 'STOPPED' })

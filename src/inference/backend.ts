@@ -118,6 +118,12 @@ export interface InferenceBackend {
   /** With `features.tokenize`. @throws InferenceError BAD_REQUEST: no such token */
   detokenize(tokens: readonly number[], options: RunOptions): Promise<string>
 
+  /**
+   * For models that another program holds in memory: has it let go of them. Called before `stop` when the owner
+   * needs the machine. Never throws.
+   */
+  release?(): Promise<void>
+
   /** Ends running requests with STOPPED and gives memory and processes back. May be called twice. */
   stop(): Promise<void>
 }

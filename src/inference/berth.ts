@@ -99,7 +99,7 @@ export class Berth implements InferenceBackend {
     await abortable(this.#loading, signal)
   }
 
-  /** Gives memory and processes back. Requests that run end with STOPPED. */
+  /** Gives memory and processes back, other programs' too. Requests that run end with STOPPED. */
   async unload(): Promise<void> {
     this.#unloading ??= this.#unload(unloaded()).finally(() => {
       this.#unloading = undefined
@@ -192,6 +192,7 @@ export class Berth implements InferenceBackend {
     if (backend !== undefined) this.#info = backend.info()
     this.#backend = undefined
     this.#state = 'unloaded'
+    if (!this.#isClosed) await backend?.release?.()
     await backend?.stop()
   }
 }

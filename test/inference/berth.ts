@@ -140,6 +140,29 @@ t.test('a load waits until the model is quite gone', async (t) => {
   t.strictSame(order, ['made', 'gone', 'made'])
 })
 
+t.test(
+  'another program lets go of the model when the owner comes, and not at a stop',
+  async (t) => {
+    const calls: string[] = []
+    const { berth } = setUp(() => {
+      const backend: EchoBackend & Pick<InferenceBackend, 'release'> = new EchoBackend()
+      backend.release = async () => void calls.push('release')
+      const { stop } = backend
+      backend.stop = async () => {
+        calls.push('stop')
+        await stop.call(backend)
+      }
+      return backend
+    })
+    await berth.load()
+    await berth.unload()
+    t.strictSame(calls, ['release', 'stop'])
+    await berth.load()
+    await berth.stop()
+    t.strictSame(calls, ['release', 'stop', 'stop'])
+  },
+)
+
 t.test('the time of a load is known after it', async (t) => {
   let end: () => void = () => {}
   const { berth, clock } = setUp(() => {

@@ -147,15 +147,17 @@ export class OllamaBackend implements InferenceBackend {
     await this.#running?.client.touch({ model, prompt: '', keep_alive: 0 }, signal)
   }
 
+  async release(): Promise<void> {
+    if (this.#state !== 'ready') return
+    const { clock, log } = this.#deps
+    await withDeadline(clock, this.#options.healthTimeout, undefined, (signal) =>
+      this.unload(signal),
+    ).catch((error: unknown) => log.warn({ err: error }, 'the model was not unloaded'))
+  }
+
   async stop(): Promise<void> {
-    const wasReady = this.#state === 'ready'
+    if (this.#options.unload) await this.release()
     this.#state = 'stopped'
-    if (wasReady && this.#options.unload) {
-      const { clock, log } = this.#deps
-      await withDeadline(clock, this.#options.healthTimeout, undefined, (signal) =>
-        this.unload(signal),
-      ).catch((error: unknown) => log.warn({ err: error }, 'the model was not unloaded'))
-    }
     await this.#lifetime.stop(stopped())
   }
 

@@ -59,6 +59,12 @@ const CLI_STATUS: Readonly<Record<string, number>> = {
   USAGE: EXIT.config,
 }
 
+const MODEL_STATUS: Readonly<Record<string, number>> = {
+  SOURCE_NAME: EXIT.config,
+  MODEL_NAME: EXIT.config,
+  DIGEST_UNKNOWN: EXIT.config,
+}
+
 function statusOf({ name, code }: SupplierError): number {
   switch (name) {
     case 'StoreError':
@@ -73,6 +79,8 @@ function statusOf({ name, code }: SupplierError): number {
       return EXIT.chain
     case 'NodeError':
       return code === 'WRONG_CHAIN' || code === 'CHAIN_ABSENT' ? EXIT.chain : EXIT.failure
+    case 'ModelError':
+      return MODEL_STATUS[code] ?? EXIT.failure
     case 'CliError':
       return CLI_STATUS[code] ?? EXIT.failure
     default:

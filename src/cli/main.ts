@@ -12,6 +12,7 @@ import { devnetCommand } from './devnet.ts'
 import { engineCommand } from './engine.ts'
 import { failureOf } from './failure.ts'
 import { keysCommand } from './keys.ts'
+import { modelsCommand } from './models.ts'
 import { relayCommand } from './relay.ts'
 import { stakeCommand } from './stake.ts'
 import { startCommand } from './start.ts'
@@ -59,6 +60,7 @@ export function program(context: Context): Command {
     statusCommand,
     keysCommand,
     engineCommand,
+    modelsCommand,
     relayCommand,
     auditCommand,
     devnetCommand,

@@ -26,6 +26,8 @@ const LibraryModel = z.strictObject({
   /** Milliseconds since 1970. */
   addedAt: z.number().min(0),
   license: z.string().max(256).optional(),
+  /** Its name in the catalogue, if it is from there. */
+  catalogue: z.string().max(256).optional(),
 })
 export type LibraryModel = Readonly<z.infer<typeof LibraryModel>>
 

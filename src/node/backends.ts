@@ -11,6 +11,7 @@ import { LLAMACPP_DEFAULTS } from '../inference/llamacpp/options.ts'
 import { OllamaBackend } from '../inference/ollama/backend.ts'
 import { UpstreamBackend } from '../inference/upstream/backend.ts'
 import type { UpstreamEndpoint } from '../inference/upstream/options.ts'
+import { authorOf } from './author.ts'
 import type { Frame } from './supplier.ts'
 import type { Weights } from './weights.ts'
 
@@ -63,10 +64,12 @@ async function buildLlamaCpp(
 ): Promise<LlamaCppBackend> {
   const { clock, log, random, environment } = deps
   const { id, queueMax } = service
-  const { maxThreads, sampling, thinkingTokensMax } = backend
+  const { maxThreads, sampling } = backend
   const tiny = backend.model === TINY_MODEL
   const engines = await showEngines({ dataFolder: config.dataDir, platform: thisPlatform() })
-  const defaults = sampling ?? (tiny ? TINY.defaults : undefined)
+  const author = await authorOf({ config, deps }, backend)
+  const { thinkingTokensMax = author.thinkingTokensMax } = backend
+  const defaults = sampling ?? (tiny ? TINY.defaults : author.defaults)
   const chatTemplate = await templateOf(backend)
   return new LlamaCppBackend(
     { clock, log, random },

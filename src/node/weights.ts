@@ -6,14 +6,16 @@
  */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
+import { isWeightsFile, OLLAMA_PREFIX, TINY_MODEL } from '../config/load.ts'
 import { tinyModelPath } from '../config/root.ts'
+import type { Config } from '../config/schema.ts'
 import type { ServiceConfig } from '../config/services.ts'
 import { InferenceError } from '../inference/errors.ts'
 import type { JsonObject } from '../inference/request.ts'
 import { readTokenizerFolder, tokenizerOfWeights } from '../inference/tokenizer-files.ts'
 import { Digests } from '../models/digest.ts'
 import { readGguf } from '../models/gguf.ts'
+import { Library } from '../models/library.ts'
 import { ollamaBlob, ollamaFolders } from '../models/ollama-blobs.ts'
 import type { Frame } from './supplier.ts'
 
@@ -27,8 +29,15 @@ export interface Weights {
 }
 
 export interface WeightsDeps {
-  readonly deps: Pick<Frame['deps'], 'log' | 'environment'>
+  readonly config: Pick<Config, 'dataDir' | 'models'>
+  readonly deps: Pick<Frame['deps'], 'clock' | 'log' | 'environment'>
   readonly signal: AbortSignal
+}
+
+/** What `pokt-supplier models` keeps. */
+export function libraryOf({ config, deps }: Pick<WeightsDeps, 'config' | 'deps'>): Library {
+  const { clock } = deps
+  return new Library({ clock }, config.models.folder ?? join(config.dataDir, 'models'))
 }
 
 export function digestsOf({ config }: Frame): Digests {
@@ -37,12 +46,12 @@ export function digestsOf({ config }: Frame): Digests {
 
 /** @throws InferenceError MODEL_LOAD: not readable, or a tokenizer of another model; `signal.reason` */
 export async function readWeights(
-  { deps, signal }: WeightsDeps,
+  { config, deps, signal }: WeightsDeps,
   service: ServiceConfig,
   digests: Digests,
 ): Promise<Weights> {
   const { tokenizerFolder } = service
-  const file = await weightsFile({ deps }, service)
+  const file = await weightsFile({ config, deps }, service)
   if (file === undefined)
     return tokenizerFolder === undefined
       ? {}
@@ -64,13 +73,15 @@ export async function readWeights(
  * @throws ModelError
  */
 export async function weightsFile(
-  { deps }: Pick<WeightsDeps, 'deps'>,
+  { config, deps }: Pick<WeightsDeps, 'config' | 'deps'>,
   { backend }: ServiceConfig,
 ): Promise<{ readonly path: string; readonly sha256?: string } | undefined> {
   if (backend.kind !== 'llamacpp') return undefined
   const { model } = backend
   if (model === TINY_MODEL) return { path: tinyModelPath() }
-  if (!model.startsWith(OLLAMA_PREFIX)) return { path: model }
+  if (isWeightsFile(model)) return { path: model }
+  if (!model.startsWith(OLLAMA_PREFIX))
+    return { path: await libraryOf({ config, deps }).pathOf(model) }
   let first: unknown
   for (const folder of ollamaFolders(deps.environment.ollama, homedir())) {
     try {

@@ -87,7 +87,7 @@ t.test('a plain address wants a digest, and what is pinned stays', async (t) => 
   const data = t.testdir()
   const url = `${server.url}/m.gguf`
   const add = (...more: string[]) => command(['models', 'add', url, '--data', data, ...more])
-  t.match(await add(), { status: EXIT.failure, err: /DIGEST_UNKNOWN.*\n.*--unverified/ })
+  t.match(await add(), { status: EXIT.config, err: /DIGEST_UNKNOWN.*\n.*--unverified/ })
   t.match(await add('--sha256', sha256('other')), { status: EXIT.failure, err: /DOWNLOAD_BROKEN/ })
   t.match(await add('--unverified', '--bandwidth', '10MB'), { status: EXIT.ok })
   server.files.set('/m.gguf', weights(50_000))

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../src/base/clock.ts'
 import { createLog } from '../../src/base/log.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { tinyModelPath } from '../../src/config/root.ts'
@@ -30,14 +31,16 @@ async function ollama(t: Test, name = `sha256-${sum}`): Promise<string> {
 async function read(folder: string, model: string) {
   const lines: string[] = []
   const text = `{ network: local, operators: [{ keyFile: a }], services: [{ id: s, backend: { kind: llamacpp, model: "${model}" } }] }`
-  const [service] = parseConfig(text, folder).services
+  const config = { ...parseConfig(text, folder), dataDir: folder }
+  const [service] = config.services
   if (service === undefined) throw new Error('there is one')
   const environment = { ollama: { OLLAMA_MODELS: folder }, engine: {}, npm: {} }
-  const deps = { log: createLog('info', { write: (line) => lines.push(line) }), environment }
+  const log = createLog('info', { write: (line) => lines.push(line) })
+  const deps = { clock: systemClock, log, environment }
   const digests = new Digests({ cacheFile: join(folder, 'digests.json') })
   return {
     lines,
-    weights: await readWeights({ deps, signal: never() } as never, service, digests),
+    weights: await readWeights({ config, deps, signal: never() } as never, service, digests),
   }
 }
 
@@ -52,6 +55,25 @@ t.test('weights that Ollama keeps are used where they lie', async (t) => {
     signal: never(),
   })
   t.not(text, '')
+})
+
+t.test('a model of the library, by its name', async (t) => {
+  const folder = t.testdir({
+    models: {
+      'models.lock.json': JSON.stringify({
+        version: 1,
+        models: {
+          'my-model': {
+            source: tinyModelPath(),
+            files: [{ fileName: 'm.gguf', sha256: sum, bytes: 1, place: tinyModelPath() }],
+            addedAt: 0,
+          },
+        },
+      }),
+    },
+  })
+  t.match((await read(folder, 'my-model')).weights, { path: tinyModelPath(), sha256: sum })
+  await t.rejects(read(folder, 'another'), { code: 'MODEL_ABSENT', message: /another/ })
 })
 
 t.test('a model that Ollama does not have, or not as its name says', async (t) => {

@@ -74,6 +74,23 @@ export interface BackendStats {
   readonly degraded?: string
   /** The process of ours that computes, while there is one. */
   readonly pid?: number
+  /** Of other programs that are asked over the network. */
+  readonly servers?: readonly ServerStats[]
+  /** Tokens that were bought in the last hour and the last day. */
+  readonly spent?: { readonly hour: number; readonly day: number }
+}
+
+export interface ServerStats {
+  /** Host and port. */
+  readonly name: string
+  /** ok; unhealthy: its health says so; open: it failed and rests; half-open: it is tried again. */
+  readonly state: 'ok' | 'unhealthy' | 'open' | 'half-open'
+  /** Until the next try; absent unless open. */
+  readonly restMs?: number
+  readonly inFlight: number
+  readonly slots: number
+  /** A code or a few words; absent: nothing has failed yet. */
+  readonly lastFailure?: string
 }
 
 export interface RunOptions {

@@ -38,17 +38,14 @@ export interface PoolOptions {
 export const POOL_DEFAULTS: PoolOptions = { queueMax: 32, retryAfterSeconds: 30 }
 
 /** One backend and the services behind which it stands. */
-export interface BackendReport {
+export interface BackendReport
+  extends Pick<BackendStats, 'degraded' | 'failure' | 'servers' | 'spent'> {
   readonly services: readonly string[]
   readonly info: BackendInfo
   readonly state: BackendStats['state'] | 'yielding'
   readonly active: number
   readonly queued: number
   readonly tokensPerSecond: number
-  /** Of one that could not be loaded; in words for the owner. */
-  readonly failure?: string
-  /** Present while it runs worse than it was asked to; in words for the owner. */
-  readonly degraded?: string
   /** How long a request that came now would take, in milliseconds, waiting included. */
   readonly predictedMs: number
 }
@@ -196,7 +193,7 @@ export class Pool implements AsyncDisposable {
 
   reports(): BackendReport[] {
     return [...this.#slots].map(([backend, slots]) => {
-      const { state, tokensPerSecond, degraded, failure } = backend.stats()
+      const { state, tokensPerSecond, degraded, failure, servers, spent } = backend.stats()
       return {
         services: [...this.#services].filter(([, b]) => b === backend).map(([id]) => id),
         info: backend.info(),
@@ -206,6 +203,8 @@ export class Pool implements AsyncDisposable {
         tokensPerSecond,
         ...(degraded === undefined ? {} : { degraded }),
         ...(failure === undefined ? {} : { failure }),
+        ...(servers === undefined ? {} : { servers }),
+        ...(spent === undefined ? {} : { spent }),
         predictedMs: ms(Math.max(0, slots.predictedFinish() - this.#clock.monotonic())),
       }
     })

@@ -29,6 +29,8 @@ export interface InferenceParts {
   readonly places: Places
   /** Engines that make room for the owner. */
   readonly tenants: readonly Tenant[]
+  /** By service: the cards that its engine uses now; none for one that is not loaded. */
+  shares(): ReadonlyMap<string, readonly string[]>
   /** Processes of our engines. */
   own(): ReadonlySet<number>
   /** For the owner, a sentence about each model that computes otherwise than its golden file says. */
@@ -79,6 +81,12 @@ export async function buildInference(frame: Frame, machine: MachineView): Promis
     services,
     places,
     tenants: all.filter(yieldsOf).map((group) => tenantOf(group, places)),
+    shares: () =>
+      new Map(
+        all.flatMap(({ berth, key, services: ours }) =>
+          ours.map(({ id }) => [id, berth.isLoaded ? cardsOf(berth, places, key) : []] as const),
+        ),
+      ),
     own: () => new Set(all.flatMap(({ berth }) => berth.stats().pid ?? [])),
     problems: () => all.flatMap(({ problem }) => problem ?? []),
   }
@@ -218,10 +226,14 @@ function isHere(url: string): boolean {
 function tenantOf({ key, services, berth }: Group, places: Places): Tenant {
   return {
     services: services.map(({ id }) => id),
-    // Other programs do not say which cards they use; one that computes on the processor needs none.
-    cards: () => (berth.info().device === 'cpu' ? [] : places.cardsOf(key)),
+    cards: () => cardsOf(berth, places, key),
     move: (verdict) => places.move(key, verdict),
   }
+}
+
+/** Other programs do not say which cards they use; an engine that computes on the processor needs none. */
+function cardsOf(berth: Berth, places: Places, key: string): readonly string[] {
+  return berth.info().device === 'cpu' ? [] : places.cardsOf(key)
 }
 
 /** Gateways send the staked URL's own path along. */

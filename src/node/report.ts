@@ -84,19 +84,20 @@ function degradedOf({ engines }: Pick<Parts, 'engines'>): string[] {
 }
 
 function enginesOf({ engines }: Pick<Parts, 'engines'>): Report['engines'] {
-  return engines.inference
-    .stats()
-    .backends.map(({ services, info, state, active, queued, tokensPerSecond }) => ({
-      services,
-      kind: info.kind,
-      model: info.model,
-      device: info.device,
-      state,
-      slots: info.slots,
-      active,
-      queued,
-      tokensPerSecond,
-    }))
+  return engines.inference.stats().backends.map(({ services, info, servers, ...backend }) => ({
+    services,
+    kind: info.kind,
+    model: info.model,
+    device: info.device,
+    state: backend.state,
+    slots: info.slots,
+    active: backend.active,
+    queued: backend.queued,
+    tokensPerSecond: backend.tokensPerSecond,
+    predictedMs: Math.round(backend.predictedMs),
+    ...(servers === undefined ? {} : { servers }),
+    ...(backend.spent === undefined ? {} : { spent: backend.spent }),
+  }))
 }
 
 /** Whose the machine is now, and why. */

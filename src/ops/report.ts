@@ -66,6 +66,22 @@ const EngineSchema = z.object({
   active: count,
   queued: count,
   tokensPerSecond: count,
+  /** Milliseconds that a usual request would take now, waiting included; older versions do not say. */
+  predictedMs: count.optional(),
+  /** Of programs that are asked over the network: ok, unhealthy, open (it rests), half-open. */
+  servers: z
+    .array(
+      z.object({
+        name: z.string(),
+        state: z.string(),
+        inFlight: count,
+        slots: count,
+        lastFailure: z.string().optional(),
+      }),
+    )
+    .optional(),
+  /** Tokens bought there in the last hour and day. */
+  spent: z.object({ hour: count, day: count }).optional(),
 })
 
 const ReasonSchema = z.object({

@@ -73,10 +73,26 @@ function ownerLines(owner: OwnerReport | undefined): string[] {
 function engineLines(engine: Report['engines'][number]): string[] {
   const { services, model, kind, device, state, active, slots, queued, tokensPerSecond } = engine
   const speed = tokensPerSecond > 0 ? `, ${tokensPerSecond.toFixed(0)} tokens/s` : ''
-  return entry(
-    'engine',
-    `${services.join(', ')}: ${model} on ${kind} (${device}), ${state}, ${active} of ${slots} slots, ${queued} waiting${speed}`,
-  )
+  const on = device === '' || device === kind ? kind : `${kind} (${device})`
+  return [
+    ...entry(
+      'engine',
+      `${services.join(', ')}: ${model} on ${on}, ${state}, ${active} of ${slots} slots, ${queued} waiting${speed}`,
+    ),
+    ...serverLines(engine),
+  ]
+}
+
+/** One server that is well is not worth a line. */
+function serverLines({ servers = [], spent }: Report['engines'][number]): string[] {
+  const isQuiet = servers.length < 2 && servers.every(({ state }) => state === 'ok')
+  const lines = (isQuiet ? [] : servers).map(({ name, state, inFlight, slots, lastFailure }) => {
+    const why = lastFailure === undefined || state === 'ok' ? '' : ` (${lastFailure})`
+    return `  ${name}  ${state}${why}, ${inFlight} of ${slots} slots`
+  })
+  if (spent !== undefined && spent.day > 0)
+    lines.push(`  ${spent.hour} tokens in the last hour, ${spent.day} in the last day`)
+  return lines.flatMap((line) => entry('', line))
 }
 
 /** One row a session; with several suppliers the end of the address says whose. */

@@ -25,7 +25,7 @@ import { fingerprintOf, UpstreamAnswer } from '../upstream/answer.ts'
 import { withIdleLimit } from '../upstream/idle.ts'
 import { unitVector } from '../upstream/others.ts'
 import { naming } from '../upstream/refusal.ts'
-import type { ServerReport, UpstreamServer } from '../upstream/server.ts'
+import type { UpstreamServer } from '../upstream/server.ts'
 import { type OllamaDeps, type Opened, openOllama } from './open.ts'
 import { OLLAMA_DEFAULTS, type OllamaLimits, type OllamaOptions } from './options.ts'
 import { ChunkReader, chatBody, generateBody } from './requests.ts'
@@ -89,12 +89,8 @@ export class OllamaBackend implements InferenceBackend {
       queued: 0,
       state: isDown ? 'restarting' : this.#state,
       tokensPerSecond: this.#tokensPerSecond,
+      servers: this.#running?.servers.reports() ?? [],
     }
-  }
-
-  /** The server, for the status page. */
-  servers(): readonly ServerReport[] {
-    return this.#running?.servers.reports() ?? []
   }
 
   async generate(

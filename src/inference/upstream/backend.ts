@@ -31,7 +31,7 @@ import { UPSTREAM_DEFAULTS, type UpstreamLimits, type UpstreamOptions } from './
 import { askText, askTokens, askVectors } from './others.ts'
 import { type Prober, probeFeatures } from './probes.ts'
 import { promptTokensIn } from './refusal.ts'
-import { type ServerReport, UpstreamServer } from './server.ts'
+import { UpstreamServer } from './server.ts'
 import { UpstreamServers } from './servers.ts'
 import { Spend } from './spend.ts'
 
@@ -118,17 +118,9 @@ export class UpstreamBackend implements InferenceBackend {
       queued: 0,
       state: isDown ? 'restarting' : this.#state,
       tokensPerSecond: this.#tokensPerSecond,
+      servers: this.#servers.reports(),
+      spent: this.#spend.spent,
     }
-  }
-
-  /** Each server, for the status page. */
-  servers(): readonly ServerReport[] {
-    return this.#servers.reports()
-  }
-
-  /** Tokens of the last hour and of the last day, since the start at most. */
-  get spent(): Spend['spent'] {
-    return this.#spend.spent
   }
 
   async generate(

@@ -10,8 +10,9 @@ import { Pool } from 'undici'
 import type { Clock } from '../../base/clock.ts'
 import { withDeadline } from '../../base/retry.ts'
 import { type Ms, ms } from '../../base/units.ts'
+import type { ServerStats } from '../backend.ts'
 import { engineFailed, InferenceError } from '../errors.ts'
-import { Breaker, type BreakerState } from './breaker.ts'
+import { Breaker } from './breaker.ts'
 import type { UpstreamEndpoint, UpstreamLimits } from './options.ts'
 import { type Headers, refusalOf } from './refusal.ts'
 
@@ -36,18 +37,6 @@ const REFUSAL_BYTES_MAX = 64 * 1024
 const KEEP_ALIVE = ms(4_000)
 
 /** What the server is doing, for people. */
-export interface ServerReport {
-  /** Host and port. */
-  readonly name: string
-  readonly state: 'ok' | 'unhealthy' | Exclude<BreakerState, 'closed'>
-  /** Until the next try; absent unless open. */
-  readonly restMs?: number
-  readonly inFlight: number
-  readonly slots: number
-  /** A code or a few words; absent: nothing has failed yet. */
-  readonly lastFailure?: string
-}
-
 export interface Reply {
   readonly headers: Headers
   readonly body: AsyncIterable<Uint8Array>
@@ -123,7 +112,7 @@ export class UpstreamServer {
     return this.#breaker.restLeft
   }
 
-  report(): ServerReport {
+  report(): ServerStats {
     const { state, restLeft } = this.#breaker
     return {
       name: this.name,

@@ -7,8 +7,9 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
 import { type Ms, ms } from '../../base/units.ts'
+import type { ServerStats } from '../backend.ts'
 import { InferenceError } from '../errors.ts'
-import type { ServerReport, UpstreamServer } from './server.ts'
+import type { UpstreamServer } from './server.ts'
 
 /** What is told to wait where no server says how long. */
 const WAIT_DEFAULT = ms(1_000)
@@ -38,7 +39,7 @@ export class UpstreamServers {
     return this.#servers.some(({ isUp }) => isUp)
   }
 
-  reports(): ServerReport[] {
+  reports(): ServerStats[] {
     return this.#servers.map((server) => server.report())
   }
 

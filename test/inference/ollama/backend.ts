@@ -56,7 +56,7 @@ t.test('starting', async (t) => {
     t.match(lines.join(''), new RegExp(`"digest":"${DIGEST}"`))
     await backend.stop()
     t.strictSame(server.loaded, ['echo:latest'], 'and leaves it there')
-    t.match(backend.servers(), [{ state: 'ok', inFlight: 0 }])
+    t.match(backend.stats().servers ?? [], [{ state: 'ok', inFlight: 0 }])
   })
 
   await t.test('unloads at the end where that is configured', async (t) => {

@@ -56,7 +56,7 @@ t.test('the least loaded server takes a request', async (t) => {
   for (let count = 1; count <= 6; count++) {
     work.push(chat())
     await until(() => a.chats + b.chats === count)
-    loads.push(backend.servers().map(({ inFlight }) => inFlight))
+    loads.push((backend.stats().servers ?? []).map(({ inFlight }) => inFlight))
   }
   t.strictSame(loads, [
     [1, 0],
@@ -79,7 +79,7 @@ t.test('another server takes over', async (t) => {
     await a.close()
     t.equal((await chat()).text, 'You said: one two')
     t.equal(b.chats, 1)
-    t.match(backend.servers()[0], { state: 'ok', lastFailure: 'ECONNREFUSED' })
+    t.match((backend.stats().servers ?? [])[0], { state: 'ok', lastFailure: 'ECONNREFUSED' })
   })
 
   await t.test('where the first has no room', async (t) => {
@@ -123,7 +123,9 @@ t.test('a server that fails rests, then gets one request as a probe', async (t) 
   const { a, backend, clock, chat } = await several(t, [4], { healthEvery: ms(HOUR) })
   a.behave = status(500)
   for (let count = 0; count < 3; count++) t.equal(await codeOf(chat()), 'ENGINE_FAILED')
-  t.match(backend.servers(), [{ state: 'open', restMs: 5_000, lastFailure: 'status 500' }])
+  t.match(backend.stats().servers ?? [], [
+    { state: 'open', restMs: 5_000, lastFailure: 'status 500' },
+  ])
   t.equal(backend.stats().state, 'restarting')
   const refused = (await chat().catch((e: unknown) => e)) as InferenceError
   t.match(refused, { code: 'BUSY', data: { retryAfterSeconds: 5, reason: 'unavailable' } })
@@ -134,11 +136,11 @@ t.test('a server that fails rests, then gets one request as a probe', async (t) 
   const held = a.hold()
   const probe = chat()
   await held.caught
-  t.match(backend.servers(), [{ state: 'half-open' }])
+  t.match(backend.stats().servers ?? [], [{ state: 'half-open' }])
   t.equal(await codeOf(chat()), 'BUSY', 'one at a time')
   held.release()
   await probe
-  t.match(backend.servers(), [{ state: 'ok' }])
+  t.match(backend.stats().servers ?? [], [{ state: 'ok' }])
 })
 
 t.test('what says nothing about a server does not count', async (t) => {
@@ -161,7 +163,7 @@ t.test('what says nothing about a server does not count', async (t) => {
     const asked = ask('a', { format: { kind: 'json' } })
     t.equal(await codeOf(backend.generate(asked, { signal: never() })), 'ENGINE_FAILED')
   }
-  t.match(backend.servers(), [{ state: 'ok', inFlight: 0 }])
+  t.match(backend.stats().servers ?? [], [{ state: 'ok', inFlight: 0 }])
 })
 
 t.test('a server that says nothing until the deadline has failed', async (t) => {
@@ -174,7 +176,7 @@ t.test('a server that says nothing until the deadline has failed', async (t) => 
     controller.abort(new InferenceError('ENGINE_TIMEOUT', 'late'))
     t.equal(await work, 'ENGINE_TIMEOUT')
   }
-  t.match(backend.servers(), [{ state: 'open', lastFailure: 'SILENT' }])
+  t.match(backend.stats().servers ?? [], [{ state: 'open', lastFailure: 'SILENT' }])
 })
 
 t.test('a stream that falls silent is ended', async (t) => {
@@ -213,16 +215,19 @@ t.test('servers are asked whether they are well', async (t) => {
   const asked = b.next()
   await clock.advance(15_000)
   await asked
-  await until(() => backend.servers()[0]?.state === 'unhealthy')
-  t.match(backend.servers(), [{ state: 'unhealthy', lastFailure: 'status 500' }, { state: 'ok' }])
+  await until(() => (backend.stats().servers ?? [])[0]?.state === 'unhealthy')
+  t.match(backend.stats().servers ?? [], [
+    { state: 'unhealthy', lastFailure: 'status 500' },
+    { state: 'ok' },
+  ])
   t.equal(backend.info().slots, 2, 'its slots do not count')
   await chat()
   t.strictSame([a.chats, b.chats], [0, 1])
   a.modelsStatus = 200
   await until(() => clock.sleeping > 0)
   await clock.advance(15_000)
-  await until(() => backend.servers()[0]?.state === 'ok')
-  t.match(backend.servers(), [{ state: 'ok' }, { state: 'ok' }])
+  await until(() => (backend.stats().servers ?? [])[0]?.state === 'ok')
+  t.match(backend.stats().servers ?? [], [{ state: 'ok' }, { state: 'ok' }])
   await until(() => lines.some((line) => line.includes('upstream is well')))
   t.match(lines.join(''), /upstream is not well[\s\S]*upstream is well/)
   t.notMatch(lines.join(''), /key-of|one two/, 'no credentials, no prompts')
@@ -244,7 +249,7 @@ t.test('an abort closes the connection', async (t) => {
 t.test('the cap on tokens', async (t) => {
   const { backend, chat, clock } = await several(t, [1], { tokensMax: { perHour: 15 } })
   await chat()
-  t.strictSame(backend.spent, { hour: 8, day: 8 }, '3 of the prompt, 5 of the answer')
+  t.strictSame(backend.stats().spent, { hour: 8, day: 8 }, '3 of the prompt, 5 of the answer')
   await chat()
   const refused = (await chat().catch((e: unknown) => e)) as InferenceError
   t.match(refused, { code: 'BUSY', data: { reason: 'spend_cap' } })

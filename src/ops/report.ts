@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import type { Height } from '../base/units.ts'
 import type { EndpointHealth } from '../chain/endpoint.ts'
+import { addEnergy, type EnergyTotals, NO_ENERGY, NOBODY } from '../store/energy.ts'
 import type { LedgerTotals } from '../store/ledger.ts'
 import type { SessionRecord } from '../store/sessions.ts'
 
@@ -125,6 +126,23 @@ const EarningsSchema = z.object({
   ),
 })
 
+const EnergySchema = z.object({
+  /** False: no card that serves has told what it draws. */
+  measured: z.boolean(),
+  /** What the cards that serve draw now; null: not known. */
+  watts: count.nullable(),
+  /** Of what was drawn while there were answers; a token is one that was read or written. */
+  joulesPerToken: count.nullable(),
+  joulesPerRelay: count.nullable(),
+  /** Also what was drawn while they waited for work. */
+  kWh: count,
+  /** Of a kWh, in the owner's money; null: he has not said it. */
+  powerPrice: count.nullable(),
+  cost: count.nullable(),
+  /** A day such as `2026-11-29`; null: nothing is booked yet. */
+  since: z.string().nullable(),
+})
+
 const ReportSchema = z.object({
   version: z.string(),
   pid: count,
@@ -150,6 +168,8 @@ const ReportSchema = z.object({
   owner: OwnerSchema.optional(),
   sessions: z.array(SessionSchema),
   earnings: EarningsSchema,
+  /** Absent: nothing was measured and nothing served; older versions do not say. */
+  energy: EnergySchema.optional(),
   /** Which library checks signatures: `native`, or the slower `wasm`. */
   curve: z.string(),
 })
@@ -161,6 +181,7 @@ export type EndpointReport = Frozen<z.output<typeof EndpointSchema>>
 export type SupplierReport = Frozen<z.output<typeof SupplierSchema>>
 export type OwnerReport = Frozen<z.output<typeof OwnerSchema>>
 export type EarningsReport = Frozen<z.output<typeof EarningsSchema>>
+export type EnergyReport = Frozen<z.output<typeof EnergySchema>>
 
 /** What another process said; fields that a newer version has are kept. Undefined: not a report. */
 export function readReport(value: unknown): Report | undefined {
@@ -206,5 +227,33 @@ export function earningsReport(totals: LedgerTotals): EarningsReport {
       sessions,
       lostUpokt: String(lost),
     })),
+  }
+}
+
+const JOULES_PER_KWH = 3_600_000
+
+/** @returns undefined: there is nothing to tell */
+export function energyReport(
+  { since, services }: EnergyTotals,
+  now: { readonly watts?: number | undefined; readonly powerPrice?: number | undefined } = {},
+): EnergyReport | undefined {
+  const { watts = null, powerPrice = null } = now
+  const all = [...services].map(([serviceId, figures]) => ({ serviceId, ...figures }))
+  const served = all.filter(({ serviceId }) => serviceId !== NOBODY)
+  const measured = watts !== null || all.some(({ seconds }) => seconds > 0)
+  if (!measured && !served.some(({ relays }) => relays > 0)) return undefined
+  // A model on the processor would make those on the cards look cheap.
+  const drawn = served.filter(({ joules }) => joules > 0).reduce(addEnergy, NO_ENERGY)
+  const per = (number: number) => (number > 0 && drawn.joules > 0 ? drawn.joules / number : null)
+  const kWh = all.reduce((sum, { joules }) => sum + joules, 0) / JOULES_PER_KWH
+  return {
+    measured,
+    watts,
+    joulesPerToken: per(drawn.promptTokens + drawn.completionTokens),
+    joulesPerRelay: per(drawn.relays),
+    kWh,
+    powerPrice,
+    cost: measured && powerPrice !== null ? kWh * powerPrice : null,
+    since: since ?? null,
   }
 }

@@ -3,6 +3,7 @@
  * words (addresses, model names) may stick out; nothing else does. Tests: test/ops/text.ts.
  */
 import { formatPokt, upokt } from '../base/units.ts'
+import { energyText } from './energy-text.ts'
 import type {
   EarningsReport,
   EndpointReport,
@@ -33,6 +34,7 @@ export function reportText(report: Report): string {
     .filter(([name, number]) => number > 0 || name === 'mined')
     .map(([name, number]) => `${number} ${name === 'inFlight' ? 'running' : name}`)
   lines.push(...entry('relays', counts.join(', ')))
+  if (report.energy !== undefined) lines.push(...entry('power', energyText(report.energy)))
   for (const problem of problems) lines.push(...entry('PROBLEM', problem))
   lines.push('', ...sessionLines(report.sessions), '', ...earningsLines(report.earnings))
   return lines.join('\n')

@@ -33,6 +33,8 @@ export interface Tables {
   readonly sessions: Table
   /** session key -> ledger entry, see encoding.ts. */
   readonly ledger: Table
+  /** day || service id -> what it did and drew, see energy.ts. */
+  readonly energy: Table
 }
 
 export function tablesOf(disk: Disk): Tables {
@@ -43,6 +45,7 @@ export function tablesOf(disk: Disk): Tables {
     replays: disk.table('replays'),
     sessions: disk.table('sessions'),
     ledger: disk.table('ledger'),
+    energy: disk.table('energy'),
   }
 }
 

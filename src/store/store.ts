@@ -7,6 +7,7 @@ import type { Log } from '../base/log.ts'
 import type { Height } from '../base/units.ts'
 import type { Tables } from './db.ts'
 import type { Disk } from './disk.ts'
+import { EnergyStore } from './energy.ts'
 import { removePid } from './folder.ts'
 import { encodeSessionKey, type SessionKey, sessionKeyText, successor } from './keys.ts'
 import { Ledger, type LedgerEntry } from './ledger.ts'
@@ -17,6 +18,7 @@ export interface Store extends AsyncDisposable {
   readonly sessions: SessionStore
   readonly relays: RelayStore
   readonly ledger: Ledger
+  readonly energy: EnergyStore
   /** Sessions with relays and without a record, when the store was opened: evidence, never dropped. */
   readonly strays: readonly SessionKey[]
   /**
@@ -43,6 +45,7 @@ export class OpenStore implements Store {
   readonly sessions: SessionStore
   readonly relays: RelayStore
   readonly ledger: Ledger
+  readonly energy: EnergyStore
   readonly #deps: OpenStoreDeps
   #strays: readonly SessionKey[] = []
   /** Dropped sessions whose disk space was not given back yet. */
@@ -51,12 +54,13 @@ export class OpenStore implements Store {
   #closing: Promise<void> | undefined
 
   constructor(deps: OpenStoreDeps, options: RelayStoreOptions) {
-    const { disk, tables } = deps
+    const { disk, tables, log } = deps
     const parts = { ...tables, write: disk.write }
     this.#deps = deps
     this.sessions = new SessionStore(parts)
     this.relays = new RelayStore(parts, options)
     this.ledger = new Ledger(parts)
+    this.energy = new EnergyStore({ ...parts, log })
   }
 
   get strays(): readonly SessionKey[] {
@@ -104,7 +108,8 @@ export class OpenStore implements Store {
   }
 
   async isEmpty(): Promise<boolean> {
-    const { meta: _, ...tables } = this.#deps.tables
+    // Energy is booked while nothing is served, too.
+    const { meta: _, energy: __, ...tables } = this.#deps.tables
     for (const table of Object.values(tables))
       if ((await table.first({})) !== undefined) return false
     return true

@@ -4,31 +4,49 @@
  * claims. Tested by test/e2e/engine-down.ts and test/e2e/owner.ts.
  */
 import { SupplierError } from '../base/errors.ts'
-import type { Ms } from '../base/units.ts'
+import { withDeadline } from '../base/retry.ts'
+import { type Ms, ms } from '../base/units.ts'
+import { PowerCaps } from '../gpu/power.ts'
+import { SYSTEM_ROOTS } from '../gpu/probe.ts'
+import type { Store } from '../store/db.ts'
+import { Caps } from './caps.ts'
+import { EnergyBook } from './energy.ts'
 import { buildInference, type InferenceParts, type MachineView } from './inference.ts'
 import { Steward } from './steward.ts'
 import { type Frame, fatal } from './supplier.ts'
-import { type BuiltWatch, buildWatch } from './watch.ts'
+import { type BuiltWatch, buildWatch, machineRunner } from './watch.ts'
 
 export interface Engines extends InferenceParts {
   readonly machine: BuiltWatch
   readonly steward: Steward
+  readonly energy: EnergyBook
+  /** Limits of power that cannot be set, as sentences. */
+  capProblems(): readonly string[]
 }
 
 /** Nothing is started. @throws `signal.reason` */
-export async function buildEngines(frame: Frame): Promise<Engines> {
+export async function buildEngines(frame: Frame, store: Store): Promise<Engines> {
   const { config, deps, life, options } = frame
   const { clock, log, environment } = deps
   // The watch knows our own processes by the engines, which are placed by what it has seen.
-  const late: { parts?: InferenceParts } = {}
+  const late: { parts?: InferenceParts; energy?: EnergyBook } = {}
   const backends = () => late.parts?.inference.stats().backends ?? []
   const own = () => late.parts?.own() ?? new Set<number>()
+  const caps = buildCaps(frame)
   const hasOllama = config.services.some(({ backend }) => backend.kind === 'ollama')
   const machine = buildWatch({
     ...{ clock, config, environment, own, platform: process.platform },
     log: log.child({ component: 'owner' }),
     isBusy: () => backends().some(({ active }) => active > 0),
     isLoaded: () => own().size > 0,
+    seen: ({ gpus }) => {
+      late.energy?.sample(clock.monotonic(), gpus)
+      const serving = new Set([...(late.parts?.shares().values() ?? [])].flat())
+      caps?.follow(
+        gpus.filter(({ id }) => serving.has(id)),
+        life.signal,
+      )
+    },
     names: hasOllama ? ['ollama'] : [],
   })
   if (options.serve) await machine.watch.look(life.signal)
@@ -41,8 +59,30 @@ export async function buildEngines(frame: Frame): Promise<Engines> {
   const { inference, tenants } = parts
   const grace = { grace: config.machine.yieldGrace }
   const steward = new Steward({ clock, log, inference, tenants }, grace)
-  return { ...parts, machine, steward }
+  const energy = new EnergyBook({
+    ...{ clock, log, store: store.energy },
+    stats: () => inference.stats().services,
+    shares: () => parts.shares(),
+    busy: () => new Set(backends().flatMap(({ services, active }) => (active > 0 ? services : []))),
+  })
+  late.energy = energy
+  return { ...parts, machine, steward, energy, capProblems: () => caps?.problems() ?? [] }
 }
+
+/** Limits of cards' power, put back at the end; undefined where the owner wants none. */
+function buildCaps({ config, deps, life }: Frame): Caps | undefined {
+  const { powerLimit } = config.machine
+  if (powerLimit === undefined) return undefined
+  const { clock, log, environment } = deps
+  const run = machineRunner({ clock, environment, platform: process.platform })
+  const caps = new Caps({ caps: new PowerCaps({ run, sys: SYSTEM_ROOTS.sys }), log }, powerLimit)
+  return life.own(caps, (held) =>
+    withDeadline(clock, RESTORE_LIMIT, undefined, (signal) => held.restore(signal)),
+  )
+}
+
+/** A driver that hangs does not hold up a stop. */
+const RESTORE_LIMIT = ms(10_000)
 
 /**
  * An engine that does not start must not keep relays from being claimed that were answered before. Where
@@ -50,7 +90,7 @@ export async function buildEngines(frame: Frame): Promise<Engines> {
  */
 export async function startEngines(
   frame: Frame,
-  { inference, machine, steward }: Engines,
+  { inference, machine, steward, energy }: Engines,
   hasSessions: boolean,
 ): Promise<void> {
   const { deps, life } = frame
@@ -66,6 +106,7 @@ export async function startEngines(
   }
   life.run((signal) => inference.run(signal), fatal(frame, 'the engines are not looked after'))
   life.run((signal) => machine.watch.run(signal), fatal(frame, 'the machine is not watched'))
+  life.run((signal) => energy.run(signal), fatal(frame, 'energy is not booked'))
   const verdicts = (signal: AbortSignal) => steward.follow(machine.watch.changes(signal))
   life.run(verdicts, fatal(frame, 'the owner is not followed'))
 }

@@ -46,6 +46,7 @@ export async function buildReport(
     sessionReport(record, await store.relays.served(record.key)),
   )
   const suppliers = await stakesOf(frame, chain, signal)
+  const energy = await parts.engines.energy.report(config.machine.powerPrice)
   const stakes = options.serve ? stakeProblems(frame, suppliers) : []
   return {
     version: deps.version,
@@ -70,6 +71,7 @@ export async function buildReport(
     ...(options.serve ? { owner: ownerOf(frame, parts) } : {}),
     sessions: await Promise.all(sessions),
     earnings: earningsReport(await store.ledger.totals()),
+    ...(energy === undefined ? {} : { energy }),
     curve: deps.curve.kind,
   }
 }
@@ -101,7 +103,8 @@ function enginesOf({ engines }: Pick<Parts, 'engines'>): Report['engines'] {
 }
 
 /** Whose the machine is now, and why. */
-function ownerOf({ config }: Frame, { engines: { machine, steward } }: Parts): OwnerReport {
+function ownerOf({ config }: Frame, { engines }: Parts): OwnerReport {
+  const { machine, steward } = engines
   const { watch } = machine
   const { since, until, ...verdict } = watch.current()
   const { presence } = watch.facts()
@@ -115,7 +118,7 @@ function ownerOf({ config }: Frame, { engines: { machine, steward } }: Parts): O
     cards: [...verdict.gpus].map(([id, reasons]) => ({ id, reasons: reasons.map(said) })),
     engines: steward.reports().map(({ services, state }) => ({ services: [...services], state })),
     ...(presence === undefined ? {} : { source: presence.source }),
-    problems: [...watch.problems()],
+    problems: [...watch.problems(), ...engines.capProblems()],
     ...(times === undefined ? {} : { yields: times }),
   }
 }

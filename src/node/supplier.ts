@@ -151,7 +151,9 @@ async function start(frame: Frame): Promise<Started> {
   const open = await miner.miner.recover()
   life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
   if (options.serve) await warnOfStakes(frame, chain)
-  const engines = await buildEngines(frame)
+  const engines = await buildEngines(frame, store)
+  // After the last relay and before the store.
+  life.own(engines.energy, (book) => book.close())
   const { inference } = life.own(engines, (parts) => parts.inference.stop())
   if (options.serve) await startEngines(frame, engines, open.length > 0)
   life.signal.throwIfAborted()

@@ -13,6 +13,7 @@ import { IdleWatch } from '../gpu/idle.ts'
 import { Pauses } from '../gpu/pauses.ts'
 import { GpuProbe } from '../gpu/probe.ts'
 import { type Runner, rememberMissing, systemRunner, textOnly } from '../gpu/run.ts'
+import type { GpuSamples } from '../gpu/sample.ts'
 import { machineSources, paceOn } from '../gpu/sources.ts'
 import { idleSettingsOf } from './idle-settings.ts'
 
@@ -33,6 +34,8 @@ export interface WatchDeps {
   readonly isLoaded: () => boolean
   /** Programs that work for us and are not our children, such as `ollama`. */
   readonly names?: readonly string[]
+  /** Called with each look at the cards. */
+  readonly seen?: (samples: GpuSamples) => void
   /** Absent: one of its own. */
   readonly probe?: Probe
   /** Absent: real programs. */
@@ -73,7 +76,11 @@ export function buildWatch(deps: WatchDeps): BuiltWatch {
       clock,
       run: textOnly(rememberMissing(runner, clock)),
       platform,
-      gpus: (signal) => probe.sample(signal),
+      gpus: async (signal) => {
+        const samples = await probe.sample(signal)
+        deps.seen?.(samples)
+        return samples
+      },
       ...(deps.root === undefined ? {} : { root: deps.root }),
     },
     settings,

@@ -11,8 +11,10 @@ import { type Context, createContext, EXIT, EXIT_HELP } from './context.ts'
 import { devnetCommand } from './devnet.ts'
 import { engineCommand } from './engine.ts'
 import { failureOf } from './failure.ts'
+import { gpuCommand } from './gpu.ts'
 import { keysCommand } from './keys.ts'
 import { modelsCommand } from './models.ts'
+import { pauseCommand, resumeCommand } from './pause.ts'
 import { relayCommand } from './relay.ts'
 import { stakeCommand } from './stake.ts'
 import { startCommand } from './start.ts'
@@ -61,6 +63,9 @@ export function program(context: Context): Command {
     keysCommand,
     engineCommand,
     modelsCommand,
+    gpuCommand,
+    pauseCommand,
+    resumeCommand,
     relayCommand,
     auditCommand,
     devnetCommand,

@@ -5,10 +5,9 @@
 import { ms } from '../base/units.ts'
 import { spoken } from '../gpu/reasons.ts'
 import type { Reason } from '../gpu/verdict.ts'
-import { COLUMNS } from '../ops/text.ts'
+import { entry } from '../ops/text.ts'
 import type { CardPicture, Picture, ProgramPicture } from './gpu-picture.ts'
 
-const LABEL = 11
 const PROGRAMS_MAX = 6
 const DAY = 24 * 3_600_000
 
@@ -190,19 +189,4 @@ function gib(bytes: number): string {
 
 function percent(share: number): string {
   return `${Math.round(share * 100)} %`
-}
-
-/** `label      text`, wrapped at blanks and kept to the right of the label. */
-function entry(label: string, text: string): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    const longer = line === '' ? word : `${line} ${word}`
-    if (line !== '' && LABEL + longer.length > COLUMNS) {
-      lines.push(line)
-      line = word
-    } else line = longer
-  }
-  lines.push(line)
-  return lines.map((part, index) => `${(index === 0 ? label : '').padEnd(LABEL)}${part}`)
 }

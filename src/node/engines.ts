@@ -9,6 +9,7 @@ import { type Ms, ms } from '../base/units.ts'
 import { PowerCaps } from '../gpu/power.ts'
 import { SYSTEM_ROOTS } from '../gpu/probe.ts'
 import type { Store } from '../store/db.ts'
+import { engineAdvice } from './advice.ts'
 import { Caps } from './caps.ts'
 import { EnergyBook } from './energy.ts'
 import { buildInference, type InferenceParts, type MachineView } from './inference.ts'
@@ -20,8 +21,8 @@ export interface Engines extends InferenceParts {
   readonly machine: BuiltWatch
   readonly steward: Steward
   readonly energy: EnergyBook
-  /** Limits of power that cannot be set, as sentences. */
-  capProblems(): readonly string[]
+  /** What the owner may put right, as sentences. */
+  hints(): readonly string[]
 }
 
 /** Nothing is started. @throws `signal.reason` */
@@ -66,7 +67,15 @@ export async function buildEngines(frame: Frame, store: Store): Promise<Engines>
     busy: () => new Set(backends().flatMap(({ services, active }) => (active > 0 ? services : []))),
   })
   late.energy = energy
-  return { ...parts, machine, steward, energy, capProblems: () => caps?.problems() ?? [] }
+  const gpus = machine.watch.facts().gpus ?? []
+  const advice = await engineAdvice(
+    config,
+    environment,
+    gpus.map(({ sample }) => sample),
+  )
+  if (advice !== undefined) log.warn({ advice }, 'another engine would be faster')
+  const hints = () => [...(caps?.problems() ?? []), ...(advice === undefined ? [] : [advice])]
+  return { ...parts, machine, steward, energy, hints }
 }
 
 /** Limits of cards' power, put back at the end; undefined where the owner wants none. */

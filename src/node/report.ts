@@ -118,7 +118,7 @@ function ownerOf({ config }: Frame, { engines }: Parts): OwnerReport {
     cards: [...verdict.gpus].map(([id, reasons]) => ({ id, reasons: reasons.map(said) })),
     engines: steward.reports().map(({ services, state }) => ({ services: [...services], state })),
     ...(presence === undefined ? {} : { source: presence.source }),
-    problems: [...watch.problems(), ...engines.capProblems()],
+    problems: [...watch.problems(), ...engines.hints()],
     ...(times === undefined ? {} : { yields: times }),
   }
 }

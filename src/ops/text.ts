@@ -150,7 +150,7 @@ export function earningsLines(earnings: EarningsReport): string[] {
 }
 
 /** `label      text`, wrapped at blanks and kept to the right of the label. */
-function entry(label: string, text: string): string[] {
+export function entry(label: string, text: string): string[] {
   const indent = /^ */.exec(text)?.[0] ?? ''
   const lines: string[] = []
   let line = ''

@@ -229,6 +229,8 @@ async function writeConfig(
     ],
     stake: { amount: '60000000000upokt', owner, url: `http://127.0.0.1:${options.relayPort}` },
     admin: { listen: `127.0.0.1:${options.adminPort}` },
+    // Whoever tries it sits at the machine.
+    machine: { serve: 'always', onBattery: true, temperatureMax: 120 },
     log: { level: 'info' },
   })
   const configPath = join(options.folder, 'supplier.yaml')

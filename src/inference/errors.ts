@@ -58,3 +58,14 @@ export function inferenceError(error: unknown): InferenceError {
   if (error instanceof InferenceError) return error
   return new InferenceError('ENGINE_FAILED', 'the engine failed', { cause: error })
 }
+
+/** What may be logged of a failure: its kind and where it arose, without any message. */
+export function traceOf(error: unknown): Record<string, unknown> {
+  if (error instanceof InferenceError) return { code: error.code, ...error.data }
+  if (!(error instanceof Error)) return { code: 'ENGINE_FAILED' }
+  const { stack = '', message } = error
+  const told = stack.indexOf(message)
+  const frames = told === -1 ? '' : stack.slice(told + message.length)
+  const lines = frames.split('\n').filter((line) => /^\s+at /.test(line))
+  return { code: 'ENGINE_FAILED', type: error.name, stack: lines.join('\n') }
+}

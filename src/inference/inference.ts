@@ -17,7 +17,7 @@ import { type ApiRules, type Asked, askedOf } from './api.ts'
 import type { InferenceBackend } from './backend.ts'
 import { Coalescer } from './coalesce.ts'
 import type { Openings } from './commitment.ts'
-import { InferenceError, inferenceError } from './errors.ts'
+import { InferenceError, inferenceError, traceOf } from './errors.ts'
 import { type BackendReport, Pool, type PoolOptions } from './pool.ts'
 import type { JsonObject, Usage } from './request.ts'
 import type { Memory } from './residents.ts'
@@ -83,6 +83,8 @@ export interface AnswerOptions {
   readonly party?: string
   /** Where equal requests are the same one: a session and its application; absent: nowhere. */
   readonly scope?: string
+  /** Instead of the service's own limit, which is that of a relay; absent: that. */
+  readonly bodyBytesMax?: number
   /** Gets a stream's events as they come; absent: `stream: true` is refused by name. */
   readonly onEvents?: (events: string) => void
 }
@@ -184,7 +186,8 @@ export class Inference implements AsyncDisposable {
     const service = this.#services.get(serviceId)
     const model = service?.model ?? backend.info().model
     const canStream = options.onEvents !== undefined
-    const rules = { ...RULES_DEFAULTS, ...service?.rules, model, canStream }
+    const { bodyBytesMax = service?.rules?.bodyBytesMax ?? RULES_DEFAULTS.bodyBytesMax } = options
+    const rules = { ...RULES_DEFAULTS, ...service?.rules, bodyBytesMax, model, canStream }
     const asked = askedOf(request, rules)
     const { scope, deadline, party } = options
     const run = (member: Pick<AnswerOptions, 'signal' | 'onEvents'>) => {
@@ -284,15 +287,4 @@ function canShare(asked: Asked, coalesce: NonNullable<InferenceService['coalesce
   if (requests.length === 0) return false
   const isFixed = requests.every(({ temperature, seed }) => temperature === 0 || seed !== undefined)
   return isFixed || coalesce === 'always'
-}
-
-/** What may be logged of a failure: its kind and where it arose, without any message. */
-function traceOf(error: unknown): Record<string, unknown> {
-  if (error instanceof InferenceError) return { code: error.code, ...error.data }
-  if (!(error instanceof Error)) return { code: 'ENGINE_FAILED' }
-  const { stack = '', message } = error
-  const told = stack.indexOf(message)
-  const frames = told === -1 ? '' : stack.slice(told + message.length)
-  const lines = frames.split('\n').filter((line) => /^\s+at /.test(line))
-  return { code: 'ENGINE_FAILED', type: error.name, stack: lines.join('\n') }
 }

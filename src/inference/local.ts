@@ -220,6 +220,8 @@ export class LocalServer {
     const options: AnswerOptions = {
       signal: exchange.signal,
       deadline: ms(clock.monotonic() + answerTimeout),
+      // Nothing of it is ever put into a proof.
+      bodyBytesMax: this.#options.bodyMax,
       onEvents: (events) => exchange.sendEvents(events),
     }
     const ask = (service: LocalService, at: string) =>

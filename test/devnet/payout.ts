@@ -82,7 +82,8 @@ t.test('whatever is settled, no upokt is lost or made', async () => {
       fc.array(fc.bigInt({ min: 1n, max: 10n ** 9n }), { minLength: 2, maxLength: 2 }),
       fc.bigInt({ min: 0n, max: 100n }),
       fc.tuple(percent, percent, percent, percent),
-      fc.integer({ min: 1, max: 1_000 }),
+      // A smaller part of one relay's pay is nothing, which the chain refuses.
+      fc.integer({ min: 3, max: 1_000 }),
       fc.integer({ min: 0, max: 1_000 }),
       (
         [one = 1n, other = 1n],

@@ -13,7 +13,11 @@ const GAME = 'owners-game'
 const never = new AbortController().signal
 
 async function open(t: Parameters<typeof Network.open>[0]): Promise<Network> {
-  const machine = { programs: [GAME], resumeAfter: '1s', yieldGrace: '1s' }
+  const machine = {
+    ...{ programs: [GAME], resumeAfter: '1s', yieldGrace: '1s', temperatureMax: 120 },
+    // Programs are looked at, whoever types meanwhile is not.
+    ...{ serve: 'schedule', hours: ['daily'], onBattery: true },
+  }
   return await Network.open(t, { engine: 'tiny', config: { machine } })
 }
 
@@ -50,7 +54,7 @@ t.test('a program of the owner’s list comes first', async (t) => {
   for (let n = 0; n < RELAYS; n++) t.equal(await ask(network), 200)
   const pid = await enginePid(network)
   const before = await network.report()
-  t.match(before?.owner, { serve: 'when-idle', reasons: [], cards: [] })
+  t.match(before?.owner, { serve: 'schedule', reasons: [], cards: [] })
 
   const game = await play(t, network)
   let served = RELAYS

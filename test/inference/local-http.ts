@@ -2,12 +2,22 @@ import { Agent } from 'node:http'
 import fc from 'fast-check'
 import t from 'tap'
 import { ms } from '../../src/base/units.ts'
+import { EchoBackend } from '../support/echo-backend.ts'
 import { ask, localServer, type Reply, talk } from '../support/local-server.ts'
 import { ChatCompletion, ErrorObject } from '../support/openai-schema.ts'
 
 const json = ({ text }: Reply) => JSON.parse(text)
 const errorOf = (reply: Reply) => ErrorObject.parse(json(reply)).error
 const chat = (content: string) => ({ messages: [{ role: 'user', content }] })
+
+t.test('a body that is too large for a relay is taken from the owner', async (t) => {
+  const rules = { bodyBytesMax: 500 }
+  const { url } = await localServer(t, [
+    { serviceId: 'llm', backend: new EchoBackend({ contextSize: 8_192 }), rules },
+  ])
+  const body = JSON.stringify(chat('a '.repeat(1_000)))
+  t.equal((await ask(`${url}/v1/chat/completions`, { body })).status, 200)
+})
 
 t.test('bodies', async (t) => {
   const { url, port } = await localServer(t, undefined, { bodyMax: 2_000 })

@@ -54,6 +54,16 @@ function setUp(t: Test, models: Record<string, Model>) {
     if (one === undefined) throw new Error(name)
     return one
   }
+  /** Lets time pass until the work is done. */
+  const during = async <T>(work: Promise<T>): Promise<T> => {
+    let isOver = false
+    const over = () => {
+      isOver = true
+    }
+    work.then(over, over)
+    while (!isOver) await clock.advance(500)
+    return await work
+  }
   /** What becomes of a request: a function that ends it, or why it was refused. */
   const use = async (name: string, time = 55_000) => {
     const deadline = ms(clock.monotonic() + time)
@@ -70,7 +80,7 @@ function setUp(t: Test, models: Record<string, Model>) {
     for (let n = 0; n < 5; n++) await clock.advance(0)
   }
   const loaded = () => [...berths].filter(([, one]) => one.isLoaded).map(([name]) => name)
-  return { residents, berth, use, pass, loaded, clock }
+  return { residents, berth, use, pass, during, loaded, clock }
 }
 
 type Use = Awaited<ReturnType<ReturnType<typeof setUp>['use']>>

@@ -20,7 +20,10 @@ t.test('a card that no engine uses is worth a sentence', async (t) => {
   const here = { engine: {} }
   const llama = config(folder, '{ kind: llamacpp, model: tiny }')
   if (thisPlatform() === 'linux-x64')
-    t.match(await engineAdvice(llama, here, [CARD]), /RTX 3060.*pokt-supplier engine install/)
+    t.match(
+      await engineAdvice(llama, here, [CARD]),
+      /RTX 3060.*(pokt-supplier engine install|install libvulkan1)/,
+    )
   t.equal(await engineAdvice(llama, here, []), undefined, 'no card')
   const off = config(folder, '{ kind: llamacpp, model: tiny, gpu: "off" }')
   t.equal(await engineAdvice(off, here, [CARD]), undefined, 'it is not wanted')

@@ -372,6 +372,8 @@ export class Network {
       },
       services: [{ id: SERVICE, backend, deadline: options.deadline ?? '20s' }],
       admin: { listen: '127.0.0.1:0' },
+      // Whoever runs the tests may type meanwhile.
+      machine: { serve: 'always', onBattery: true, temperatureMax: 120 },
       ...options.config,
     }
     await writeFile(this.configPath, stringify(config), { mode: 0o600 })

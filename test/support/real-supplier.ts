@@ -143,6 +143,7 @@ export class RealSupplier {
         ...stake,
       },
       admin: { listen: '127.0.0.1:0' },
+      machine: { serve: 'always', onBattery: true, temperatureMax: 120 },
     }
     await writeFile(this.#configPath, stringify(config), { mode: 0o600 })
   }

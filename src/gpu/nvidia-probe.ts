@@ -137,7 +137,7 @@ export class NvidiaProbe {
   #fail(result: RunResult, now: number): string {
     const text =
       result.is === 'late'
-        ? 'nvidia-smi does not answer: the NVIDIA driver hangs or is very busy.'
+        ? 'nvidia-smi does not answer: the NVIDIA driver hangs or is very busy. On a machine without screens switch persistence on: sudo nvidia-smi -pm 1'
         : failureText('text' in result ? result.text : '')
     this.#lates = result.is === 'late' ? this.#lates + 1 : 0
     // One that is late once may have had bad luck. A process in a driver that hangs cannot be ended: each

@@ -47,8 +47,9 @@ const MIB = 1024 ** 2
 export const CARD_OVERHEAD = 320 * MIB
 /** Bytes that an engine takes beside its buffers: itself, words, settings. */
 export const ENGINE_BYTES = 128 * MIB
-/** Of a card, so much stays free. */
-const CARD_SHARE = 0.1
+/** Of a card, so much stays free: what node-llama-cpp leaves when it chooses layers. */
+const CARD_SHARE = 0.12
+const CARD_KEPT_MAX = 2.4 * 1024 ** 3
 const DISPLAY_BYTES = 512 * MIB
 /** Of the machine's free memory, so much stays free. */
 const MEMORY_SHARE = 0.1
@@ -56,7 +57,7 @@ const MEMORY_SHARE = 0.1
 /** @param reserve bytes that the owner wants to stay free, instead of our own rule */
 export function usable(card: Card, reserve: number | undefined): number {
   const least = card.hasDisplay === false ? 0 : DISPLAY_BYTES
-  const kept = reserve ?? Math.max(card.total * CARD_SHARE, least)
+  const kept = reserve ?? Math.max(Math.min(card.total * CARD_SHARE, CARD_KEPT_MAX), least)
   return Math.max(0, Math.floor(card.free - kept))
 }
 

@@ -112,7 +112,11 @@ export class Places {
     if (samples.length < 2 || ids.length === 0) return {}
     const ours = samples.filter(({ id }) => ids.includes(id))
     const nvidia = ours.filter(({ vendor }) => vendor === 'nvidia').map(({ id }) => id)
-    const numbers = ours.map((sample) => samples.indexOf(sample))
+    // Vulkan's loader counts cards with a memory of their own first, by their addresses.
+    const inVulkan = [...samples].sort(
+      (a, b) => Number(a.isShared) - Number(b.isShared) || (a.pci ?? '').localeCompare(b.pci ?? ''),
+    )
+    const numbers = ours.map((sample) => inVulkan.indexOf(sample)).sort((a, b) => a - b)
     return {
       CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
       CUDA_VISIBLE_DEVICES: nvidia.join(','),

@@ -154,12 +154,25 @@ async function largest(
   return undefined
 }
 
-/** Bytes for contexts. */
-async function roomOn(onGpu: boolean, llama: Llama, model: LlamaModel): Promise<number> {
-  if (onGpu) return (await llama.getVramState()).free * SHARE.gpu
+/**
+ * Bytes for contexts. The library refuses a context that would not leave its own padding free, or that goes beyond
+ * the owner's cap, and tells neither with what is free.
+ */
+async function roomOn(
+  onGpu: boolean,
+  { vramMax = Number.POSITIVE_INFINITY }: HardwareOptions,
+  llama: Llama,
+  model: LlamaModel,
+): Promise<number> {
   const { free } = await llama.getRamState()
+  const memory = Math.min(free, process.availableMemory())
   // Weights that are mapped are not counted before they are read.
-  return (Math.min(free, process.availableMemory()) - model.size) * SHARE.cpu
+  if (!onGpu) return (memory - model.size) * SHARE.cpu
+  const card = await llama.getVramState()
+  const { gpuVram } = await llama.getLlamaMemoryUsage()
+  const room = Math.min(card.free * SHARE.gpu, card.free - llama.vramPaddingSize, vramMax - gpuVram)
+  // A Mac's card uses the memory that its owner works with.
+  return card.unifiedSize > 0 ? Math.min(room, memory * SHARE.cpu) : room
 }
 
 /** Fits contexts into the memory that is free now that the weights are loaded. */
@@ -169,7 +182,7 @@ export async function fitModel(
   model: LlamaModel,
 ): Promise<Size> {
   const onGpu = llama.gpu !== false && model.gpuLayers > 0
-  const room = await roomOn(onGpu, llama, model)
+  const room = await roomOn(onGpu, options, llama, model)
   return await fitted({
     contextSize: options.contextSize,
     slots: options.slots,

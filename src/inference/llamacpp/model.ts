@@ -257,12 +257,14 @@ async function factsOf(
   const names = llama.gpu === false ? [] : await llama.getGpuDeviceNames()
   const { GgufFileType } = library.llama
   const { file_type: type } = model.fileInfo.metadata.general
+  // Vulkan starts without a card, too.
+  const hasGpu = llama.gpu !== false && names.length > 0
   return {
-    device: llama.gpu === false ? 'cpu' : `${llama.gpu}: ${names.join(', ')}`,
+    device: hasGpu ? `${llama.gpu}: ${names.join(', ')}` : 'cpu',
     ...size,
     engine: `node-llama-cpp ${await library.llama.getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`,
-    onCpu: llama.gpu === false || model.gpuLayers === 0,
-    hasGpu: llama.gpu !== false,
+    onCpu: !hasGpu || model.gpuLayers === 0,
+    hasGpu,
     vocabularySize: prompts.vocabulary.size,
     templateSha256: prompts.templateSha256,
     tokenizerSha256: prompts.tokenizerSha256,

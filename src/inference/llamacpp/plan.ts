@@ -88,6 +88,19 @@ export function planStep(
   return active.flatMap((slot) => parts.get(slot) ?? [])
 }
 
+/**
+ * Pieces of one length go together: llama.cpp cuts a step of several lengths into other pieces, and a prompt that is
+ * read in other pieces has other sums. It takes as many passes over the weights either way.
+ */
+export function evenly(parts: readonly Part[]): Part[][] {
+  const groups = new Map<number, Part[]>()
+  for (const part of parts) {
+    const { length } = part.tokens
+    groups.set(length, [...(groups.get(length) ?? []), part])
+  }
+  return [...groups.values()]
+}
+
 /** All that run; where one has to be alone, the eldest of these once the others have ended. */
 function activeOf(slots: readonly Slot[]): Slot[] {
   const active = slots.filter((slot) => slot.running !== undefined)

@@ -18,6 +18,7 @@ import { inputOf, type Job, type Outcome, promptScores, type Result, type Sequen
 import type { Picker } from './picker.ts'
 import {
   chooseSlot,
+  evenly,
   heldBy,
   type Part,
   planStep,
@@ -133,9 +134,10 @@ export class StepLoop {
         this.#dropAborted()
         await this.#admit()
         const parts = planStep(this.#slots, this.#options)
-        if (parts.length > 0) await this.#step(parts)
+        for (const some of evenly(parts)) await this.#step(some)
+        if (parts.length > 0) continue
         // Somebody may have come while the last ones were let in.
-        else if (this.#waiting.length === 0) break
+        if (this.#waiting.length === 0) break
       }
     } catch (error) {
       for (const { reject } of this.#waiting.splice(0)) reject(error)

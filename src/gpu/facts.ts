@@ -24,6 +24,8 @@ export interface Facts {
 export interface CardFacts {
   readonly sample: GpuSample
   readonly foreign: ForeignUse
+  /** Its driver does not answer: this is what it said last, and not what holds. */
+  readonly isSilent?: boolean
   /** When it was looked at, by `clock.monotonic()`: each look counts once. */
   readonly at: Ms
 }

@@ -116,7 +116,13 @@ export class IdleWatch {
   async poke(): Promise<Verdict> {
     // In order: an older answer must not take the place of a newer one.
     return await this.#inOrder.run(async () => {
-      this.#pause = await this.#deps.pauses.current(this.#deps.clock.now())
+      const { problem, ...read } = await this.#deps.pauses.current(this.#deps.clock.now())
+      // A disk that fails for a moment does not end a pause.
+      const { pause } = problem === undefined ? read : this.#pause
+      this.#pause = {
+        ...(pause === undefined ? {} : { pause }),
+        ...(problem === undefined ? {} : { problem }),
+      }
       return this.#decide()
     })
   }

@@ -56,8 +56,9 @@ export function decide(input: PolicyInput): { verdict: Verdict; state: PolicySta
       card === undefined
         ? (before?.memory ?? NEW_CARD)
         : remember(card, before?.memory ?? NEW_CARD, settings)
+    const isSilent = settings.serve !== 'always' && facts.gpus !== undefined
     // One that was hot is not known to have cooled down.
-    const isDark = card === undefined && (blind || memory.isHot)
+    const isDark = card === undefined && (blind || isSilent || memory.isHot)
     const against = isDark ? [CARDS_UNKNOWN] : cardFindings(card, memory, settings)
     const stepped = step(before?.rest ?? RESTED, against, monotonic, { resumeAfter, wasUsable })
     cards.set(id, { rest: stepped.rest, memory })
@@ -86,7 +87,8 @@ function cardsOf(
   { gpus }: Facts,
   state: PolicyState | undefined,
 ): (readonly [string, CardFacts | undefined])[] {
-  if (gpus !== undefined) return gpus.map((card) => [card.sample.id, card] as const)
+  if (gpus !== undefined)
+    return gpus.map((card) => [card.sample.id, card.isSilent ? undefined : card] as const)
   return [...(state?.cards.keys() ?? [])].map((id) => [id, undefined] as const)
 }
 

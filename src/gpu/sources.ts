@@ -79,6 +79,8 @@ export interface CardsLook {
   readonly problems: readonly string[]
 }
 
+const CARDS_MAX = 64
+
 export interface FactsDeps {
   readonly clock: Clock
   readonly sources: IdleSources
@@ -95,13 +97,26 @@ export function idleFacts({ clock, sources, foreign, own }: FactsDeps, pace: Pac
   }
   const presence = fact('presence', sources.presence)
   const session = () => presence.known?.value.session ?? 'unknown'
+  const seen = new Map<string, CardFacts>()
   const look = async (signal: AbortSignal): Promise<CardsLook | undefined> => {
     const at = clock.monotonic()
     const samples = await sources.gpus(signal)
     if (samples === undefined) return undefined
     const ours = own()
-    const cards = samples.gpus.map((sample) => ({ sample, foreign: foreign(sample, ours), at }))
-    return { cards, problems: samples.problems }
+    const told = samples.gpus.map((sample) => ({ sample, foreign: foreign(sample, ours), at }))
+    // A driver that does not answer has not taken its cards along.
+    const ids = new Set(samples.gpus.map(({ id }) => id))
+    const silent =
+      samples.problems.length === 0
+        ? []
+        : [...seen.values()].filter(({ sample }) => !ids.has(sample.id))
+    seen.clear()
+    const cards = [...told, ...silent].slice(0, CARDS_MAX)
+    for (const card of cards) seen.set(card.sample.id, card)
+    const shown = cards.map((card) =>
+      at - card.at > pace.keep ? { ...card, isSilent: true } : card,
+    )
+    return { cards: shown, problems: samples.problems }
   }
   return {
     presence,

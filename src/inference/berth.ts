@@ -42,6 +42,10 @@ export class Berth implements InferenceBackend {
   /** Ends a load that goes on. */
   #ended = new AbortController()
   #unloading: Promise<void> | undefined
+  /** How often it was told to go: a load that was asked for before is withdrawn by it. */
+  #unloads = 0
+  /** Engines whose processes are there: that comes, that serves, that goes. */
+  readonly #alive = new Set<InferenceBackend>()
   #isClosed = false
 
   constructor(deps: BerthDeps, info: BackendInfo) {
@@ -60,6 +64,11 @@ export class Berth implements InferenceBackend {
 
   get isLoaded(): boolean {
     return this.#backend !== undefined
+  }
+
+  /** Its processes, also while it comes and goes: they use the machine for us. */
+  get pids(): readonly number[] {
+    return [...this.#alive].flatMap((backend) => backend.stats().pid ?? [])
   }
 
   get isLoading(): boolean {
@@ -87,8 +96,10 @@ export class Berth implements InferenceBackend {
    */
   async load(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
+    const unloads = this.#unloads
     while (this.#unloading !== undefined) await this.#unloading
     if (this.#isClosed) throw stopped()
+    if (this.#unloads !== unloads) throw unloaded()
     if (this.#backend !== undefined) return
     if (this.#loading === undefined) {
       this.#loading = this.#load(this.#ended.signal).finally(() => {
@@ -101,6 +112,7 @@ export class Berth implements InferenceBackend {
 
   /** Gives memory and processes back, other programs' too. Requests that run end with STOPPED. */
   async unload(): Promise<void> {
+    this.#unloads++
     this.#unloading ??= this.#unload(unloaded()).finally(() => {
       this.#unloading = undefined
     })
@@ -165,11 +177,13 @@ export class Berth implements InferenceBackend {
     let backend: InferenceBackend | undefined
     try {
       backend = await this.#deps.create(signal)
+      this.#alive.add(backend)
       await backend.start(signal)
       await this.#deps.loaded?.(backend, signal)
       signal.throwIfAborted()
     } catch (error) {
       await backend?.stop().catch(() => {})
+      if (backend !== undefined) this.#alive.delete(backend)
       if (signal.aborted) throw signal.reason
       this.#failure = error
       this.#state = 'failed'
@@ -192,8 +206,12 @@ export class Berth implements InferenceBackend {
     if (backend !== undefined) this.#info = backend.info()
     this.#backend = undefined
     this.#state = 'unloaded'
-    if (!this.#isClosed) await backend?.release?.()
-    await backend?.stop()
+    if (backend === undefined) return
+    try {
+      if (!this.#isClosed) await backend.release?.()
+    } finally {
+      await backend.stop().finally(() => this.#alive.delete(backend))
+    }
   }
 }
 

@@ -4,7 +4,7 @@
  * Least priority first, then least recently used; a model that answers, that is being loaded or that
  * has just come stays. Tested by test/inference/residency.ts.
  */
-import type { Ms } from '../base/units.ts'
+import { type Ms, ms } from '../base/units.ts'
 
 /** A part of a model's memory, and which memory that is: a card, or the machine's own. */
 export interface Share {
@@ -25,6 +25,23 @@ export interface Seated {
   readonly isBusy: boolean
   readonly loadedAt: Ms
   readonly usedAt: Ms
+}
+
+export interface ResidentsOptions {
+  readonly stayMin: Ms
+  readonly turnAfter: Ms
+  /** A wish that was not repeated for so long is forgotten. */
+  readonly wishMax: Ms
+  readonly retryFirst: Ms
+  readonly retryMax: Ms
+}
+
+export const RESIDENTS_DEFAULTS: ResidentsOptions = {
+  stayMin: ms(60_000),
+  turnAfter: ms(20_000),
+  wishMax: ms(60_000),
+  retryFirst: ms(5_000),
+  retryMax: ms(300_000),
 }
 
 export interface RoomOptions {

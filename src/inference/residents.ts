@@ -9,33 +9,24 @@
 import { abortable } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
+import { withDeadline } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
 import type { Berth } from './berth.ts'
 import { InferenceError } from './errors.ts'
-import { makeRoom, type Need, type Seated } from './residency.ts'
+import {
+  makeRoom,
+  type Need,
+  RESIDENTS_DEFAULTS,
+  type ResidentsOptions,
+  type RoomOptions,
+  type Seated,
+} from './residency.ts'
 
 export interface Memory {
   /** Undefined: it takes nothing here, such as a server elsewhere. */
   needOf(berth: Berth): Need | undefined
   /** Bytes that models may take there together. */
   budgetOf(place: string): number
-}
-
-export interface ResidentsOptions {
-  readonly stayMin: Ms
-  readonly turnAfter: Ms
-  /** A wish that was not repeated for so long is forgotten. */
-  readonly wishMax: Ms
-  readonly retryFirst: Ms
-  readonly retryMax: Ms
-}
-
-export const RESIDENTS_DEFAULTS: ResidentsOptions = {
-  stayMin: ms(60_000),
-  turnAfter: ms(20_000),
-  wishMax: ms(60_000),
-  retryFirst: ms(5_000),
-  retryMax: ms(300_000),
 }
 
 interface Seat extends Seated {
@@ -81,6 +72,7 @@ export class Residents {
    * @throws what the first load that failed threw; `run` tries it again. `signal.reason`
    */
   async start(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
     const loads: Promise<void>[] = []
     for (const seat of this.#byPriority()) {
       const isTaken = this.#seated().length > 0 && (this.#room(seat)?.length ?? 1) > 0
@@ -91,7 +83,7 @@ export class Residents {
     }
     const all = Promise.allSettled(loads)
     for (const result of await abortable(all, signal))
-      if (result.status === 'rejected') throw result.reason
+      if (result.status === 'rejected' && !isWithdrawn(result.reason)) throw result.reason
   }
 
   /** Tries again what failed and lets models take turns, until the signal. @throws `signal.reason` */
@@ -157,7 +149,9 @@ export class Residents {
     if (loadTime === undefined || loadTime > (deadline - now) / 2)
       throw busy('model_loading', (loadTime ?? 10_000) / 1_000)
     try {
-      await abortable(load, signal)
+      // It may take longer than the last one did.
+      const half = ms((deadline - now) / 2)
+      await withDeadline(this.#clock, half, signal, (both) => abortable(load, both))
     } catch {
       signal.throwIfAborted()
       throw busy('model_loading', (seat.retryAt - this.#now()) / 1_000)
@@ -188,6 +182,8 @@ export class Residents {
     }
     await Promise.all(leaving.map((other) => other.berth.unload()))
     try {
+      // The owner may have come meanwhile.
+      if (seat.isClosed) throw new InferenceError('YIELDING', 'the model was unloaded')
       await berth.load()
     } catch (error) {
       if (!isWithdrawn(error)) this.#failed(seat, error)
@@ -211,12 +207,16 @@ export class Residents {
 
   #room(seat: Seat): Seat[] | undefined {
     seat.need = this.#memory.needOf(seat.berth) ?? NOTHING
-    const others = this.#seated().filter((other) => other !== seat)
-    return makeRoom(seat.need, others, {
-      now: this.#now(),
-      stayMin: this.#options.stayMin,
-      budgetOf: (place) => this.#memory.budgetOf(place),
-    })
+    return makeRoom(
+      seat.need,
+      this.#seated().filter((one) => one !== seat),
+      this.#roomOptions(),
+    )
+  }
+
+  #roomOptions(): RoomOptions {
+    const budgetOf = (place: string) => this.#memory.budgetOf(place)
+    return { now: this.#now(), stayMin: this.#options.stayMin, budgetOf }
   }
 
   #seated(): Seat[] {
@@ -225,7 +225,7 @@ export class Residents {
     )
   }
 
-  /** Another one of the same memory, not less important, has waited long enough. */
+  /** Another one, not less important, has waited long enough, and gets its room by this one's leaving. */
   #mustGiveWay(seat: Seat): boolean {
     const now = this.#now()
     const { stayMin, turnAfter } = this.#options
@@ -234,8 +234,17 @@ export class Residents {
       if (other === seat || !this.#isWished(other) || now < other.retryAt) return false
       if (other.isClosed || other.need.priority < seat.need.priority) return false
       const waited = now - (other.wish?.since ?? now)
-      return waited >= turnAfter && this.#room(other) === undefined
+      return waited >= turnAfter && this.#room(other) === undefined && this.#helps(seat, other)
     })
+  }
+
+  /** Whether `seat` would go for `other`, once requests have ended. */
+  #helps(seat: Seat, other: Seat): boolean {
+    const seats = this.#seated().filter((one) => one !== other)
+    const ended = seats.map((one) => ({ ...one, isBusy: one.bringing !== undefined, one }))
+    return (
+      makeRoom(other.need, ended, this.#roomOptions())?.some(({ one }) => one === seat) ?? false
+    )
   }
 
   #isWished({ wish }: Seat): boolean {

@@ -89,10 +89,15 @@ async function buildLlamaCpp(
       ...(maxThreads === undefined ? {} : { threadsMax: maxThreads }),
       ...(engines.use === undefined ? {} : { library: engines.use.url }),
       environment: { ...environment.engine, ...cards },
-      recordFile: join(config.dataDir, `engine-${id}.json`),
+      recordFile: engineRecord(config, id),
       queueMax,
     },
   )
+}
+
+/** Where a service's engine is written down while it runs. */
+export function engineRecord({ dataDir }: Pick<Frame['config'], 'dataDir'>, id: string): string {
+  return join(dataDir, `engine-${id}.json`)
 }
 
 function tinyContext(wanted: number | 'auto'): number {

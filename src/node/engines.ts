@@ -8,11 +8,14 @@ import { withDeadline } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
 import { PowerCaps } from '../gpu/power.ts'
 import { SYSTEM_ROOTS } from '../gpu/probe.ts'
+import { endLeftover } from '../inference/llamacpp/orphan.ts'
 import type { Store } from '../store/db.ts'
 import { engineAdvice } from './advice.ts'
+import { engineRecord } from './backends.ts'
 import { Caps } from './caps.ts'
 import { EnergyBook } from './energy.ts'
 import { buildInference, type InferenceParts, type MachineView } from './inference.ts'
+import { OwnProcesses } from './own.ts'
 import { Steward } from './steward.ts'
 import { type Frame, fatal } from './supplier.ts'
 import { type BuiltWatch, buildWatch, machineRunner } from './watch.ts'
@@ -33,10 +36,11 @@ export async function buildEngines(frame: Frame, store: Store): Promise<Engines>
   const late: { parts?: InferenceParts; energy?: EnergyBook } = {}
   const backends = () => late.parts?.inference.stats().backends ?? []
   const own = () => late.parts?.own() ?? new Set<number>()
+  const ours = new OwnProcesses({ clock, now: own })
   const caps = buildCaps(frame)
   const hasOllama = config.services.some(({ backend }) => backend.kind === 'ollama')
   const machine = buildWatch({
-    ...{ clock, config, environment, own, platform: process.platform },
+    ...{ clock, config, environment, own: () => ours.all(), platform: process.platform },
     log: log.child({ component: 'owner' }),
     isBusy: () => backends().some(({ active }) => active > 0),
     isLoaded: () => own().size > 0,
@@ -50,7 +54,10 @@ export async function buildEngines(frame: Frame, store: Store): Promise<Engines>
     },
     names: hasOllama ? ['ollama'] : [],
   })
-  if (options.serve) await machine.watch.look(life.signal)
+  if (options.serve) {
+    await endLeftovers(frame)
+    await machine.watch.look(life.signal)
+  }
   const view: MachineView = {
     cards: () => machine.watch.facts().gpus,
     verdict: () => (options.serve ? machine.watch.current() : undefined),
@@ -76,6 +83,12 @@ export async function buildEngines(frame: Frame, store: Store): Promise<Engines>
   if (advice !== undefined) log.warn({ advice }, 'another engine would be faster')
   const hints = () => [...(caps?.problems() ?? []), ...(advice === undefined ? [] : [advice])]
   return { ...parts, machine, steward, energy, hints }
+}
+
+/** One that outlived an earlier run would be taken for a program of the owner's, and keep its successor away. */
+async function endLeftovers({ config, deps }: Frame): Promise<void> {
+  for (const { id, backend } of config.services)
+    if (backend.kind === 'llamacpp') await endLeftover(deps, engineRecord(config, id))
 }
 
 /** Limits of cards' power, put back at the end; undefined where the owner wants none. */
@@ -105,6 +118,14 @@ export async function startEngines(
   const { deps, life } = frame
   steward.take(machine.watch.current())
   await steward.settled()
+  // From now on, since a load may take minutes: the owner may come in the middle of it.
+  life.run((signal) => machine.watch.run(signal), fatal(frame, 'the machine is not watched'))
+  const verdicts = (signal: AbortSignal) => steward.follow(machine.watch.changes(signal))
+  life.run(verdicts, fatal(frame, 'the owner is not followed'))
+  life.run(
+    (signal) => weighAgain(frame, machine, steward, signal),
+    fatal(frame, 'the owner is not followed'),
+  )
   try {
     await inference.start(life.signal)
   } catch (error) {
@@ -114,11 +135,23 @@ export async function startEngines(
     deps.log.error({ err: error }, 'an engine does not start; it is tried again, claims go on')
   }
   life.run((signal) => inference.run(signal), fatal(frame, 'the engines are not looked after'))
-  life.run((signal) => machine.watch.run(signal), fatal(frame, 'the machine is not watched'))
   life.run((signal) => energy.run(signal), fatal(frame, 'energy is not booked'))
-  const verdicts = (signal: AbortSignal) => steward.follow(machine.watch.changes(signal))
-  life.run(verdicts, fatal(frame, 'the owner is not followed'))
 }
+
+/** The cards of an engine change without a verdict: when it is loaded, and when it falls back to the processor. */
+async function weighAgain(
+  { deps }: Frame,
+  { watch }: BuiltWatch,
+  steward: Steward,
+  signal: AbortSignal,
+): Promise<never> {
+  for (;;) {
+    await deps.clock.sleep(WEIGH_EVERY, signal)
+    steward.take(watch.current())
+  }
+}
+
+const WEIGH_EVERY = ms(1_000)
 
 /** By hand: holds the machine back at once; resolves when its owner has it. */
 export async function pauseEngines(

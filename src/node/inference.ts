@@ -87,7 +87,7 @@ export async function buildInference(frame: Frame, machine: MachineView): Promis
           ours.map(({ id }) => [id, berth.isLoaded ? cardsOf(berth, places, key) : []] as const),
         ),
       ),
-    own: () => new Set(all.flatMap(({ berth }) => berth.stats().pid ?? [])),
+    own: () => new Set(all.flatMap(({ berth }) => berth.pids)),
     problems: () => all.flatMap(({ problem }) => problem ?? []),
   }
 }
@@ -233,7 +233,8 @@ function tenantOf({ key, services, berth }: Group, places: Places): Tenant {
 
 /** Other programs do not say which cards they use; an engine that computes on the processor needs none. */
 function cardsOf(berth: Berth, places: Places, key: string): readonly string[] {
-  return berth.info().device === 'cpu' ? [] : places.cardsOf(key)
+  // Where it computed last says nothing of where it will.
+  return berth.isLoaded && berth.info().device === 'cpu' ? [] : places.cardsOf(key)
 }
 
 /** Gateways send the staked URL's own path along. */

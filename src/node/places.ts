@@ -51,6 +51,8 @@ export class Places {
   readonly #lodgers: readonly Lodger[]
   readonly #memoryMax: number | undefined
   #placement: Placement = new Map()
+  /** No card was seen when places were given: a driver may have been late. */
+  #isBlind = false
 
   constructor(deps: PlacesDeps, lodgers: readonly Lodger[], memoryMax: number | undefined) {
     this.#deps = deps
@@ -64,10 +66,12 @@ export class Places {
     for (const vendors of new Set(this.#lodgers.map((one) => this.#vendorsOf(one).join())))
       for (const [key, ids] of this.#placed(vendors, verdict)) found.set(key, ids)
     this.#placement = found
+    this.#isBlind = (this.#deps.cards()?.length ?? 0) === 0
   }
 
   /** Ids of the cards; none: it computes on the processor. */
   cardsOf(key: string): readonly string[] {
+    if (this.#isBlind && (this.#deps.cards()?.length ?? 0) > 0) this.settle(undefined)
     return this.#placement.get(key) ?? []
   }
 

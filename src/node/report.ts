@@ -15,7 +15,7 @@ import type { Frame, Parts } from './supplier.ts'
 const SILENCE_MAX = 600_000
 
 /** A model that waits for its turn, and one that makes room for its owner, are as they should be. */
-const WELL: ReadonlySet<string> = new Set(['ready', 'unloaded', 'yielding'])
+const WELL: ReadonlySet<string> = new Set(['ready', 'starting', 'unloaded', 'yielding'])
 
 /** Why the supplier cannot earn now, as far as it knows without asking; empty when it can. */
 export function healthOf({ deps, options }: Frame, { chain, engines }: Parts): string[] {

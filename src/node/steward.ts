@@ -53,6 +53,9 @@ interface Held {
   working: Promise<void> | undefined
 }
 
+/** An engine that answers an abort does so within this. */
+const CUT_WAIT = ms(1_000)
+
 /** Of so many yields the times are kept. */
 const TIMES_MAX = 200
 
@@ -98,9 +101,7 @@ export class Steward {
     for (const held of this.#held) {
       held.verdict = verdict
       this.#weigh(held)
-      held.working ??= this.#lead(held).finally(() => {
-        held.working = undefined
-      })
+      this.#work(held)
     }
   }
 
@@ -115,6 +116,20 @@ export class Steward {
     held.reasons = verdict === undefined ? [] : reasonsAgainst(verdict, tenant.cards())
     if (held.reasons.length === 0) held.toldAt = undefined
     else held.toldAt ??= this.#deps.clock.monotonic()
+  }
+
+  #work(held: Held): void {
+    held.working ??= this.#lead(held).then(
+      () => {
+        held.working = undefined
+        // A verdict may have come between the last look at it and now.
+        if ((held.toldAt !== undefined) !== (held.state === 'has yielded')) this.#work(held)
+      },
+      (err: unknown) => {
+        held.working = undefined
+        this.#deps.log.error({ err, services: held.tenant.services }, 'an engine is not led')
+      },
+    )
   }
 
   /** Until the engine is as it is wanted, which may change meanwhile. */
@@ -147,7 +162,11 @@ export class Steward {
     const late = clock.sleep(this.#options.grace, over.signal).catch(() => {})
     await Promise.race([inference.pause({ cancel: false }, services), late])
     over.abort(OVER)
-    await inference.pause({ cancel: true }, services)
+    const cut = new AbortController()
+    const cutLate = clock.sleep(CUT_WAIT, cut.signal).catch(() => {})
+    // An engine that does not notice an abort notices that it is ended.
+    await Promise.race([inference.pause({ cancel: true }, services), cutLate])
+    cut.abort(OVER)
     try {
       await inference.unload(services)
     } catch (error) {

@@ -152,6 +152,7 @@ async function start(frame: Frame): Promise<Started> {
   life.run((signal) => miner.miner.run(signal), fatal(frame, 'the miner ended'))
   if (options.serve) await warnOfStakes(frame, chain)
   const engines = await buildEngines(frame, store)
+  life.signal.throwIfAborted()
   // After the last relay and before the store.
   life.own(engines.energy, (book) => book.close())
   const { inference } = life.own(engines, (parts) => parts.inference.stop())

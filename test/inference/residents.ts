@@ -165,7 +165,7 @@ t.test(
   async (t) => {
     const { residents, berth, use, pass } = setUp(t, { a: { bytes: 1, load: 4_000 } })
     const start = residents.start()
-    await pass(4_000)
+    await pass(4_500)
     await start
     await residents.close(berth('a'))
     t.equal(await use('a'), 'model_waiting', 'not while it is closed')

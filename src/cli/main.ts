@@ -19,6 +19,7 @@ import { relayCommand } from './relay.ts'
 import { stakeCommand } from './stake.ts'
 import { startCommand } from './start.ts'
 import { statusCommand } from './status.ts'
+import { tryCommand } from './try.ts'
 import { unstakeCommand } from './unstake.ts'
 
 class Interrupted extends SupplierError<'INTERRUPTED'> {}
@@ -63,6 +64,7 @@ export function program(context: Context): Command {
     keysCommand,
     engineCommand,
     modelsCommand,
+    tryCommand,
     gpuCommand,
     pauseCommand,
     resumeCommand,

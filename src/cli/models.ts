@@ -1,5 +1,5 @@
 /**
- * `pokt-supplier models`: which weights are here; fetch, look over, remove them. Data goes to stdout, how
+ * `pokt-supplier models`: which fit this machine, which weights are here; fetch, look over, remove them. Data goes to stdout, how
  * far it is to stderr. Tests: test/cli/models.ts.
  */
 import { Command } from 'commander'
@@ -9,26 +9,22 @@ import { bytesOf } from '../models/resolved.ts'
 import { type Context, EXIT_HELP } from './context.ts'
 import { addCommand } from './models-add.ts'
 import {
-  dataFolderOf,
   libraryOf,
   type ModelsDeps,
   type ModelsOptions,
+  settingsOf,
+  systemModelsDeps,
   withFolder,
 } from './models-folder.ts'
 import { ProgressLine } from './models-progress.ts'
-
-/** Of this process. */
-export function systemModelsDeps(): ModelsDeps {
-  const { stderr } = process
-  return {
-    catalog: () => undefined,
-    redraw: stderr.isTTY ? (text) => void stderr.write(`\r\u001b[2K${text}`) : undefined,
-  }
-}
+import { recommendCommand } from './models-recommend.ts'
+import { showCommand } from './models-show.ts'
 
 export function modelsCommand(context: Context, deps: ModelsDeps = systemModelsDeps()): Command {
   return new Command('models')
-    .description('the weights on this disk: list, add, verify, remove')
+    .description('models: what fits this machine, and the weights on this disk')
+    .addCommand(recommendCommand(context, deps))
+    .addCommand(showCommand(context, deps))
     .addCommand(listCommand(context))
     .addCommand(addCommand(context, deps))
     .addCommand(removeCommand(context))
@@ -41,7 +37,7 @@ function listCommand(context: Context): Command {
   return withFolder(new Command('list'))
     .description('what is here')
     .action(async (options: ModelsOptions) => {
-      const library = libraryOf(context, await dataFolderOf(context, options))
+      const library = libraryOf(context, await settingsOf(context, options))
       const models = [...(await library.list())]
       if (options.json === true) {
         const rows = await Promise.all(
@@ -70,7 +66,7 @@ function removeCommand(context: Context): Command {
     .description('remove a model; files that others use, or that lie elsewhere, stay')
     .argument('<name>', 'as models list shows it')
     .action(async (name: string, options: ModelsOptions) => {
-      const library = libraryOf(context, await dataFolderOf(context, options))
+      const library = libraryOf(context, await settingsOf(context, options))
       const bytes = await library.remove(name, context)
       if (options.json === true) context.print(JSON.stringify({ name, bytes }, null, 2))
       else context.print(`removed ${name}: ${bytesText(bytes)} are free again`)
@@ -82,7 +78,7 @@ function verifyCommand(context: Context, deps: ModelsDeps): Command {
     .description('read the files again and hold them against their digests')
     .argument('[name]', 'one model; by default all')
     .action(async (name: string | undefined, options: ModelsOptions) => {
-      const library = libraryOf(context, await dataFolderOf(context, options))
+      const library = libraryOf(context, await settingsOf(context, options))
       const names = name === undefined ? [...(await library.list()).keys()] : [name]
       const all = []
       for (const one of names) {
@@ -108,7 +104,7 @@ function pruneCommand(context: Context): Command {
   return withFolder(new Command('prune'))
     .description('remove files that no model uses, and downloads that nobody goes on with')
     .action(async (options: ModelsOptions) => {
-      const library = libraryOf(context, await dataFolderOf(context, options))
+      const library = libraryOf(context, await settingsOf(context, options))
       const bytes = await library.prune(context)
       if (options.json === true) context.print(JSON.stringify({ bytes }, null, 2))
       else context.print(`${bytesText(bytes)} are free again`)

@@ -28,6 +28,8 @@ export interface AddOptions {
   readonly signal: AbortSignal
   /** Another digest, or another source, than the one that is pinned may take its name. */
   readonly update?: boolean
+  /** `NAME:QUANTISATION` of the catalogue, of a model that was chosen from it. */
+  readonly catalogue?: string | undefined
 }
 
 const BLOB = /^sha256-[0-9a-f]{64}$/
@@ -88,7 +90,7 @@ export class Library {
   async add(
     resolved: Resolved,
     pulled: Pick<Pulled, 'files'>,
-    { signal, update = false }: AddOptions,
+    { signal, update = false, catalogue }: AddOptions,
   ): Promise<LibraryModel> {
     const name = modelName(resolved.name)
     return await this.#change(signal, async (models) => {
@@ -101,6 +103,7 @@ export class Library {
         files: pulled.files.map((file) => ({ ...file })),
         addedAt: this.#deps.clock.now(),
         ...(license === undefined ? {} : { license }),
+        ...(catalogue === undefined ? {} : { catalogue }),
       }
       const before = models.get(name)
       await this.#link(name, model)

@@ -2,9 +2,8 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { EXIT } from '../../src/cli/context.ts'
-import { modelsCommand } from '../../src/cli/models.ts'
 import { durationText, ProgressLine, rate } from '../../src/cli/models-progress.ts'
-import { command, FakeTerminal } from '../support/command.ts'
+import { command } from '../support/command.ts'
 import { COMMIT, serveHub, sha256, weights } from '../support/hostile-server.ts'
 import { startServer } from '../support/pulling.ts'
 
@@ -72,7 +71,8 @@ t.test('much is not fetched unasked', async (t) => {
     body: [{ type: 'file', path: 'm.gguf', size, lfs: { oid: sha256('x'), size } }],
   }))
   const data = t.testdir()
-  const words = ['models', 'add', 'hf:a/b/m.gguf', '--data', data, '--endpoint', server.url]
+  const words = ['models', 'add', 'hf:a/b/m.gguf', '--no-fit', '--data', data]
+  words.push('--endpoint', server.url)
   const no = await command(words, { answers: ['n'] })
   t.equal(no.status, EXIT.failure)
   t.match(no.asked, [{ question: 'Fetch 200.0 MiB? [y/N] ' }])
@@ -86,7 +86,8 @@ t.test('a plain address wants a digest, and what is pinned stays', async (t) => 
   const server = await startServer(t, { '/m.gguf': DATA })
   const data = t.testdir()
   const url = `${server.url}/m.gguf`
-  const add = (...more: string[]) => command(['models', 'add', url, '--data', data, ...more])
+  const add = (...more: string[]) =>
+    command(['models', 'add', url, '--no-fit', '--data', data, ...more])
   t.match(await add(), { status: EXIT.config, err: /DIGEST_UNKNOWN.*\n.*--unverified/ })
   t.match(await add('--sha256', sha256('other')), { status: EXIT.failure, err: /DOWNLOAD_BROKEN/ })
   t.match(await add('--unverified', '--bandwidth', '10MB'), { status: EXIT.ok })
@@ -100,24 +101,16 @@ t.test('a plain address wants a digest, and what is pinned stays', async (t) => 
   t.match(await add('--endpoint', 'nowhere'), { status: EXIT.config, err: /is no address/ })
 })
 
-t.test('names of the catalogue come first; a file is used where it lies', async (t) => {
+t.test('a file is used where it lies', async (t) => {
   const data = t.testdir()
   const place = join(data, 'mine.gguf')
   await writeFile(place, DATA)
-  const terminal = new FakeTerminal()
-  const drawn: string[] = []
-  const deps = {
-    catalog: (name: string) => (name === 'nice-model' ? place : undefined),
-    redraw: (text: string) => void drawn.push(text),
-  }
-  const words = ['node', 'models', 'add', 'nice-model', '--data', data]
-  await modelsCommand(terminal.context, deps).parseAsync(words)
-  t.equal(terminal.printed, `nice-model is here: ${place}\n`)
-  t.match(terminal.said, 'used in place')
-  t.match(drawn, [/nice-model \[#{24}\] 100 %/, ''])
-  t.match(await command(['models', 'remove', 'nice-model', '--data', data]), { status: EXIT.ok })
+  const added = await command(['models', 'add', place, '--data', data, '--no-fit'])
+  t.equal(added.out, `mine is here: ${place}\n`)
+  t.match(added.err, 'used in place')
+  t.match(await command(['models', 'remove', 'mine', '--data', data]), { status: EXIT.ok })
   t.ok(await readFile(place))
-  const unknown = await command(['models', 'add', 'nicer-model', '--data', data])
+  const unknown = await command(['models', 'add', 'nicer-model', '--no-fit', '--data', data])
   t.match(unknown.err, /SOURCE_NAME: "nicer-model" cannot be fetched.*\n.*hf:OWNER/)
 })
 

@@ -33,7 +33,7 @@ const later = async () => {
 }
 const never = () => new AbortController().signal
 
-t.test('TT: a model whose place is being cleared does not come after it was closed', async (t) => {
+t.test('a model whose place is being cleared does not come after it was closed', async (t) => {
   const clock = new ManualClock()
   const slow = gate()
   const a = new Berth(
@@ -75,7 +75,7 @@ t.test('TT: a model whose place is being cleared does not come after it was clos
 })
 
 t.test(
-  '11: an unload that joins another one also withdraws a load that waits for that',
+  'an unload that joins another one also withdraws a load that waits for that',
   async (t) => {
     const clock = new ManualClock()
     const slow = gate()
@@ -105,7 +105,7 @@ t.test(
 )
 
 t.test(
-  'X: who waits for another memory does not stop a model that is not in its way',
+  'who waits for another memory does not stop a model that is not in its way',
   async (t) => {
     const clock = new ManualClock()
     const make = () => new Berth({ clock, create: async () => new EchoBackend() }, INFO)
@@ -171,7 +171,7 @@ t.test(
   },
 )
 
-t.test('G: the process of an engine that is being loaded is known to be ours', async (t) => {
+t.test('the process of an engine that is being loaded is known to be ours', async (t) => {
   const clock = new ManualClock()
   const held = gate()
   const a = new Berth(

@@ -8,7 +8,7 @@ import { Steward } from '../../src/node/steward.ts'
 import type { Frame } from '../../src/node/supplier.ts'
 import { ManualClock } from '../support/clock.ts'
 
-t.test('T: the owner comes while models are loaded for the first time', async (t) => {
+t.test('the owner comes while models are loaded for the first time', async (t) => {
   const clock = new ManualClock()
   const life = new Lifetime()
   t.teardown(() => life.stop())

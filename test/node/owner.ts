@@ -24,7 +24,7 @@ const verdict = (
   since: ms(0),
 })
 
-t.test('L: a verdict that comes right after another one is not lost', async (t) => {
+t.test('a verdict that comes right after another one is not lost', async (t) => {
   const clock = new ManualClock()
   const calls: string[] = []
   const inference = {
@@ -40,7 +40,7 @@ t.test('L: a verdict that comes right after another one is not lost', async (t) 
   t.match(steward.reports(), [{ state: 'has yielded' }])
 })
 
-t.test('N: an engine that does not notice an abort is ended all the same', async (t) => {
+t.test('an engine that does not notice an abort is ended all the same', async (t) => {
   const clock = new ManualClock()
   const calls: string[] = []
   const inference = {
@@ -77,7 +77,7 @@ function watching(gpus: () => Promise<GpuSamples>) {
   return { clock, watch }
 }
 
-t.test('P: a card that others use is not free because nvidia-smi is late', async (t) => {
+t.test('a card that others use is not free because nvidia-smi is late', async (t) => {
   const CARD: GpuSample = {
     id: 'GPU-1',
     vendor: 'nvidia',
@@ -105,7 +105,7 @@ t.test('P: a card that others use is not free because nvidia-smi is late', async
   t.ok(reasonsAgainst(watch.current(), ['GPU-1']).length > 0, 'still, as far as anybody knows')
 })
 
-t.test('P3: and not after half a minute without an answer, either', async (t) => {
+t.test('and not after half a minute without an answer, either', async (t) => {
   const CARD: GpuSample = {
     id: 'GPU-1',
     vendor: 'nvidia',
@@ -136,7 +136,7 @@ t.test('P3: and not after half a minute without an answer, either', async (t) =>
   t.strictSame(reasonsAgainst(watch.current(), []), [], 'the processor serves')
 })
 
-t.test('GG: a pause holds while its file cannot be read for a moment', async (t) => {
+t.test('a pause holds while its file cannot be read for a moment', async (t) => {
   const clock = new ManualClock()
   let pause: object = { pause: { since: clock.now() } }
   const watch = new IdleWatch(
@@ -163,7 +163,7 @@ t.test('GG: a pause holds while its file cannot be read for a moment', async (t)
   t.strictSame((await watch.poke()).machine, [])
 })
 
-t.test('P2: the probe gives an empty list when nvidia-smi is late', async (t) => {
+t.test('the probe gives an empty list when nvidia-smi is late', async (t) => {
   const clock = new ManualClock()
   const probe = new GpuProbe({
     run: async (): Promise<RunResult> => ({ is: 'late' }),
@@ -173,7 +173,7 @@ t.test('P2: the probe gives an empty list when nvidia-smi is late', async (t) =>
   t.comment(JSON.stringify(await probe.sample(new AbortController().signal)))
 })
 
-t.test('I: cards that are seen later are places, too', async (t) => {
+t.test('cards that are seen later are places, too', async (t) => {
   let cards: readonly CardFacts[] | undefined
   const places = new Places(
     { cards: () => cards, kinds: ['cuda', 'cpu'], visible: undefined, memory: 8e9 },

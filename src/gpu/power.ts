@@ -24,6 +24,8 @@ export interface PowerDeps {
   readonly run: Runner
   /** `/sys` */
   readonly sys: string
+  /** Writes down what `found` says, before a limit is set and after one was put back: a kill must not lose it. */
+  readonly keep?: (found: ReadonlyMap<string, number>) => Promise<void>
 }
 
 const FIELDS = '--query-gpu=power.min_limit,power.max_limit,power.limit'
@@ -42,6 +44,11 @@ export class PowerCaps {
   /** Cards that have a limit of ours, by id, and the one that they had before, in watts. */
   get found(): ReadonlyMap<string, number> {
     return new Map([...this.#found].map(([id, { watts }]) => [id, watts]))
+  }
+
+  /** What an earlier run of ours found there and did not put back. */
+  adopt(gpu: GpuSample, watts: number): void {
+    if (!this.#found.has(gpu.id)) this.#found.set(gpu.id, { gpu, watts })
   }
 
   /** @throws GpuError POWER_UNSUPPORTED (retryable while the card sleeps); `signal.reason` */
@@ -72,8 +79,15 @@ export class PowerCaps {
         { data: { watts, minWatts: range.min, maxWatts: range.max } },
       )
     if (Math.abs(range.now - watts) < SAME_WATTS) return
-    await this.#set(gpu, watts, signal)
-    if (!this.#found.has(gpu.id)) this.#found.set(gpu.id, { gpu, watts: range.now })
+    const isFirst = !this.#found.has(gpu.id)
+    if (isFirst) this.#found.set(gpu.id, { gpu, watts: range.now })
+    await this.#deps.keep?.(this.found)
+    try {
+      await this.#set(gpu, watts, signal)
+    } catch (error) {
+      if (isFirst) this.#found.delete(gpu.id)
+      throw error
+    }
     // Some drivers say that they do not, and end well.
     const { now } = await this.rangeOf(gpu, signal)
     if (Math.abs(now - watts) >= SAME_WATTS) throw unsupported(gpu)
@@ -90,6 +104,7 @@ export class PowerCaps {
       try {
         await this.#set(gpu, watts, signal)
         this.#found.delete(key)
+        await this.#deps.keep?.(this.found)
       } catch (error) {
         failure ??= error
       }

@@ -136,15 +136,9 @@ export class GpuProbe {
       const size = await this.#run('sysctl', ['-n', 'hw.memsize'], signal)
       this.#memory = size.is === 'done' ? wholeIn(size.text) : undefined
     }
-    const gpu = parseIoreg(result.text, metalMemory(this.#memory))
+    const gpu = parseIoreg(result.text, this.#memory)
     return gpu === undefined ? NOTHING : { gpus: [gpu], problems: [] }
   }
-}
-
-/** What Metal lets one program use of a Mac's memory. */
-function metalMemory(memory: number | undefined): number | undefined {
-  if (memory === undefined) return undefined
-  return Math.floor(memory * (memory <= 36 * 1024 ** 3 ? 2 / 3 : 3 / 4))
 }
 
 const HIDDEN =

@@ -181,7 +181,7 @@ export class Inference implements AsyncDisposable {
     request: HttpRequest,
     options: AnswerOptions,
   ): Promise<Answered> {
-    if (!this.#pool.isKnown(serviceId)) await this.#pool.meet(serviceId, options)
+    if (!this.#pool.isKnown(serviceId)) (await this.#pool.hold(serviceId, options))()
     const backend = this.#pool.backend(serviceId)
     const service = this.#services.get(serviceId)
     const model = service?.model ?? backend.info().model
@@ -211,6 +211,10 @@ export class Inference implements AsyncDisposable {
       return work.catch((error: unknown) => {
         throw named(error, asked)
       })
+    }
+    if (asked.kind === 'tokenize' || asked.kind === 'detokenize') {
+      const release = await this.#pool.hold(serviceId, options)
+      return await run(options).finally(release)
     }
     if (scope === undefined || !canShare(asked, service?.coalesce ?? 'exact')) return run(options)
     const key = hex(sha256(utf8(`${serviceId}\n${scope}\n${request.method} ${request.url}\n`)))

@@ -149,13 +149,15 @@ export class Pool implements AsyncDisposable {
     return !(backend instanceof Berth) || backend.isKnown
   }
 
-  /** Has the service's backend loaded, so that it is known. @throws as `generate` */
-  async meet(serviceId: string, options: ServeOptions): Promise<void> {
+  /**
+   * Sees that the service's backend is in memory until the returned function is called, outside of the slots: for
+   * what is answered without them. @throws as `generate`
+   */
+  async hold(serviceId: string, options: ServeOptions): Promise<() => void> {
     const backend = this.backend(serviceId)
-    if (!(backend instanceof Berth)) return
+    if (!(backend instanceof Berth)) return () => {}
     this.#slotsOf(backend).throwIfClosed()
-    const release = await this.#residents.use(backend, options)
-    release()
+    return await this.#residents.use(backend, options)
   }
 
   /** @throws InferenceError STOPPED: no such service here */

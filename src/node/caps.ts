@@ -2,19 +2,50 @@
  * Holds the cards that serve under the owner's limit of power, and gives each its own limit back when it does not
  * serve. A card that takes no limit serves all the same, and that is said. Tested by test/node/caps.ts.
  */
+
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
 import { errorText } from '../base/errors.ts'
+import { writeFileAtomic } from '../base/files.ts'
 import type { Log } from '../base/log.ts'
 import type { PowerCaps } from '../gpu/power.ts'
 import type { GpuSample } from '../gpu/sample.ts'
 
 export interface CapsDeps {
-  readonly caps: Pick<PowerCaps, 'capPower' | 'restore'>
+  readonly caps: Pick<PowerCaps, 'adopt' | 'capPower' | 'restore'>
   readonly log: Log
+  /** Limits that an earlier run found and did not put back, by card, in watts. */
+  readonly left?: ReadonlyMap<string, number>
+}
+
+const Record = z.record(z.string().max(100), z.number().min(1).max(10_000))
+
+/** Where limits are written down that are to be put back: a kill must not leave ours to the owner. */
+export class CapsFile {
+  readonly #path: string
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** Empty where there is none, or none that can be read. */
+  async read(): Promise<ReadonlyMap<string, number>> {
+    try {
+      return new Map(Object.entries(Record.parse(JSON.parse(await readFile(this.#path, 'utf8')))))
+    } catch {
+      return new Map()
+    }
+  }
+
+  async write(found: ReadonlyMap<string, number>): Promise<void> {
+    await writeFileAtomic(this.#path, `${JSON.stringify(Object.fromEntries(found))}\n`)
+  }
 }
 
 export class Caps {
   readonly #deps: CapsDeps
   readonly #watts: number
+  readonly #left: Map<string, number>
   readonly #held = new Set<string>()
   /** By card: why it has no limit. It is not asked again while it serves. */
   readonly #refused = new Map<string, string>()
@@ -23,6 +54,7 @@ export class Caps {
   constructor(deps: CapsDeps, watts: number) {
     this.#deps = deps
     this.#watts = watts
+    this.#left = new Map(deps.left)
   }
 
   /** Sentences for the owner. */
@@ -57,6 +89,9 @@ export class Caps {
     }
     for (const gpu of serving) {
       if (this.#held.has(gpu.id) || this.#refused.has(gpu.id) || signal.aborted) continue
+      const before = this.#left.get(gpu.id)
+      if (before !== undefined) caps.adopt(gpu, before)
+      this.#left.delete(gpu.id)
       try {
         await caps.capPower(gpu, this.#watts, signal)
         this.#held.add(gpu.id)

@@ -3,6 +3,7 @@
  * started where nobody is in the way, and follow the owner from then on. Nothing of it stands in the way of
  * claims. Tested by test/e2e/engine-down.ts and test/e2e/owner.ts.
  */
+import { join } from 'node:path'
 import { SupplierError } from '../base/errors.ts'
 import { withDeadline } from '../base/retry.ts'
 import { type Ms, ms } from '../base/units.ts'
@@ -12,7 +13,7 @@ import { endLeftover } from '../inference/llamacpp/orphan.ts'
 import type { Store } from '../store/db.ts'
 import { engineAdvice } from './advice.ts'
 import { engineRecord } from './backends.ts'
-import { Caps } from './caps.ts'
+import { Caps, CapsFile } from './caps.ts'
 import { EnergyBook } from './energy.ts'
 import { buildInference, type InferenceParts, type MachineView } from './inference.ts'
 import { OwnProcesses } from './own.ts'
@@ -37,7 +38,7 @@ export async function buildEngines(frame: Frame, store: Store): Promise<Engines>
   const backends = () => late.parts?.inference.stats().backends ?? []
   const own = () => late.parts?.own() ?? new Set<number>()
   const ours = new OwnProcesses({ clock, now: own })
-  const caps = buildCaps(frame)
+  const caps = await buildCaps(frame)
   const hasOllama = config.services.some(({ backend }) => backend.kind === 'ollama')
   const machine = buildWatch({
     ...{ clock, config, environment, own: () => ours.all(), platform: process.platform },
@@ -92,12 +93,15 @@ async function endLeftovers({ config, deps }: Frame): Promise<void> {
 }
 
 /** Limits of cards' power, put back at the end; undefined where the owner wants none. */
-function buildCaps({ config, deps, life }: Frame): Caps | undefined {
+async function buildCaps({ config, deps, life }: Frame): Promise<Caps | undefined> {
   const { powerLimit } = config.machine
   if (powerLimit === undefined) return undefined
   const { clock, log, environment } = deps
   const run = machineRunner({ clock, environment, platform: process.platform })
-  const caps = new Caps({ caps: new PowerCaps({ run, sys: SYSTEM_ROOTS.sys }), log }, powerLimit)
+  const file = new CapsFile(join(config.dataDir, 'power.json'))
+  const keep = (found: ReadonlyMap<string, number>) => file.write(found)
+  const power = new PowerCaps({ run, sys: SYSTEM_ROOTS.sys, keep })
+  const caps = new Caps({ caps: power, log, left: await file.read() }, powerLimit)
   return life.own(caps, (held) =>
     withDeadline(clock, RESTORE_LIMIT, undefined, (signal) => held.restore(signal)),
   )

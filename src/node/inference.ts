@@ -93,8 +93,8 @@ export async function buildInference(frame: Frame, machine: MachineView): Promis
 }
 
 /** Services of the same weights and settings share an engine; other servers are asked for each alone. */
-function keyOf({ id, backend }: ServiceConfig): string {
-  return backend.kind === 'llamacpp' ? JSON.stringify(backend) : id
+function keyOf({ id, backend, tokenizerFolder }: ServiceConfig): string {
+  return backend.kind === 'llamacpp' ? JSON.stringify([backend, tokenizerFolder]) : id
 }
 
 /** Of the machine's free memory, so much goes to models that compute on the processor. */
@@ -202,9 +202,9 @@ function beforehand(service: ServiceConfig): BackendInfo {
   }
 }
 
-/** What computes on this machine makes room for its owner, unless he says otherwise. */
+/** What computes on this machine makes room for its owner, unless he says otherwise of all that it serves. */
 function yieldsOf({ services }: Group): boolean {
-  return services.every(({ yields, backend }) => {
+  return services.some(({ yields, backend }) => {
     if (yields !== undefined) return yields
     if (backend.kind === 'llamacpp') return true
     const urls = backend.kind === 'ollama' ? [backend.url] : upstreamUrls(backend)

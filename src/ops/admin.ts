@@ -155,10 +155,9 @@ const WISH_BYTES_MAX = 4_096
 
 async function readWish(incoming: IncomingMessage): Promise<PauseWish | undefined> {
   let text = ''
-  for await (const chunk of incoming) {
-    text += String(chunk)
-    if (text.length > WISH_BYTES_MAX) return undefined
-  }
+  // What is too long is read to its end and thrown away, so that the answer arrives.
+  for await (const chunk of incoming) if (text.length <= WISH_BYTES_MAX) text += String(chunk)
+  if (text.length > WISH_BYTES_MAX) return undefined
   try {
     return WishSchema.parse(text === '' ? {} : JSON.parse(text))
   } catch {

@@ -60,6 +60,24 @@ t.test('a limit in the range is set, and what was there is put back', async (t) 
   t.strictSame(programs.asked, [], 'nothing is left')
 })
 
+t.test('what is to be put back is written down before a limit is set', async (t) => {
+  const { programs, run } = driver()
+  const kept: unknown[] = []
+  const keep = async (found: ReadonlyMap<string, number>) => {
+    kept.push([...found, programs.asked.filter((line) => line.includes('power-limit=')).length])
+  }
+  const caps = new PowerCaps({ run, sys: '/nowhere', keep })
+  await caps.capPower(nvidia, 120, signal)
+  t.strictSame(kept, [[['GPU-abcdef', 170], 0]])
+  await caps.restore(signal)
+  t.strictSame(kept.at(-1), [2])
+  const later = new PowerCaps({ run, sys: '/nowhere', keep })
+  later.adopt(nvidia, 170)
+  await later.capPower(nvidia, 120, signal)
+  await later.restore(signal)
+  t.match(programs.asked.at(-1), '--power-limit=170', 'and what a kill left is put back, too')
+})
+
 t.test('a driver that ends well and does nothing is found out', async (t) => {
   const { caps } = setUp({
     [LIMITS]: done('100, 212, 170\n'),

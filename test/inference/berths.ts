@@ -74,62 +74,56 @@ t.test('a model whose place is being cleared does not come after it was closed',
   t.equal(b.isLoaded, false, 'the owner has the machine')
 })
 
-t.test(
-  'an unload that joins another one also withdraws a load that waits for that',
-  async (t) => {
-    const clock = new ManualClock()
-    const slow = gate()
-    const a = new Berth(
-      {
-        clock,
-        create: async () => {
-          const backend = new EchoBackend()
-          backend.stop = async () => {
-            await slow.opened
-          }
-          return backend
-        },
+t.test('an unload that joins another one also withdraws a load that waits for that', async (t) => {
+  const clock = new ManualClock()
+  const slow = gate()
+  const a = new Berth(
+    {
+      clock,
+      create: async () => {
+        const backend = new EchoBackend()
+        backend.stop = async () => {
+          await slow.opened
+        }
+        return backend
       },
-      INFO,
-    )
-    await a.load()
-    const first = a.unload()
-    const load = a.load()
-    load.catch(() => {})
-    const second = a.unload()
-    slow.open()
-    await Promise.all([first, second])
-    await later()
-    t.equal(a.isLoaded, false)
-  },
-)
+    },
+    INFO,
+  )
+  await a.load()
+  const first = a.unload()
+  const load = a.load()
+  load.catch(() => {})
+  const second = a.unload()
+  slow.open()
+  await Promise.all([first, second])
+  await later()
+  t.equal(a.isLoaded, false)
+})
 
-t.test(
-  'who waits for another memory does not stop a model that is not in its way',
-  async (t) => {
-    const clock = new ManualClock()
-    const make = () => new Berth({ clock, create: async () => new EchoBackend() }, INFO)
-    const [a, b, c] = [make(), make(), make()]
-    const memory: Memory = {
-      needOf: (one) => ({
-        shares: [{ place: one === a ? 'card 0' : 'card 1', bytes: 10 }],
-        priority: one === c ? 1 : 0,
-      }),
-      budgetOf: () => 10,
-    }
-    const residents = new Residents({ clock, log: silentLog(), memory }, [a, b, c])
-    await residents.start()
-    t.strictSame([a.isLoaded, b.isLoaded, c.isLoaded], [true, false, true])
-    const use = (one: Berth) =>
-      residents.use(one, { signal: never(), deadline: ms(clock.monotonic() + 60_000) })
-    await clock.advance(61_000)
-    for (let i = 0; i < 30; i++) {
-      await t.rejects(use(b), { code: 'BUSY' })
-      await clock.advance(1_000)
-    }
-    await t.resolves(use(a), 'card 0 is of no use to b')
-  },
-)
+t.test('who waits for another memory does not stop a model that is not in its way', async (t) => {
+  const clock = new ManualClock()
+  const make = () => new Berth({ clock, create: async () => new EchoBackend() }, INFO)
+  const [a, b, c] = [make(), make(), make()]
+  const memory: Memory = {
+    needOf: (one) => ({
+      shares: [{ place: one === a ? 'card 0' : 'card 1', bytes: 10 }],
+      priority: one === c ? 1 : 0,
+    }),
+    budgetOf: () => 10,
+  }
+  const residents = new Residents({ clock, log: silentLog(), memory }, [a, b, c])
+  await residents.start()
+  t.strictSame([a.isLoaded, b.isLoaded, c.isLoaded], [true, false, true])
+  const use = (one: Berth) =>
+    residents.use(one, { signal: never(), deadline: ms(clock.monotonic() + 60_000) })
+  await clock.advance(61_000)
+  for (let i = 0; i < 30; i++) {
+    await t.rejects(use(b), { code: 'BUSY' })
+    await clock.advance(1_000)
+  }
+  await t.resolves(use(a), 'card 0 is of no use to b')
+})
 
 t.test(
   'a load that takes longer than the last one does not hold a request beyond its time',

@@ -4,7 +4,8 @@
  * All slots of a step are handed to node-llama-cpp in ascending order within one tick, so that they become
  * one batch and llama.cpp, which only joins sequences whose numbers follow one another, reads the
  * weights once for all of them. New requests take the lowest free slot for the same reason. Left to
- * itself the library splits such a batch, which halves the throughput of eight streams.
+ * itself the library splits such a batch, which halves the throughput of eight streams. Pieces of several lengths
+ * are several batches (plan.ts).
  *
  * Prompts go in pieces of a fixed size, so that a long one doesn't stall the others, and a piece is never
  * cut to fit: what is computed for a request does not depend on its neighbours. What a slot still holds

@@ -5,8 +5,8 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Run } from './presence.ts'
 import { powershell } from './presence-windows.ts'
+import type { Run } from './run.ts'
 
 export type PowerSource = 'mains' | 'battery'
 

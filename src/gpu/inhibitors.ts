@@ -6,7 +6,8 @@
  * gamepad hold no lock). macOS: `PreventUserIdleDisplaySleep`. Windows: `powercfg /requests`, which only
  * an administrator may ask. Tested by test/gpu/inhibitors.ts.
  */
-import type { Presence, Run } from './presence.ts'
+import type { Presence } from './presence.ts'
+import type { Run } from './run.ts'
 
 export interface Inhibitor {
   /** The program, by the name that it gives itself. */

@@ -7,7 +7,7 @@
  * test/gpu/logind.ts.
  */
 import { type Ms, ms } from '../base/units.ts'
-import type { Run } from './presence.ts'
+import type { Run } from './run.ts'
 
 export interface Session {
   readonly id: string

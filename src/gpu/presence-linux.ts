@@ -14,7 +14,8 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { type Ms, ms } from '../base/units.ts'
 import { readSessions, type Session } from './logind.ts'
-import type { Presence, Run } from './presence.ts'
+import type { Presence } from './presence.ts'
+import type { Run } from './run.ts'
 
 interface Source {
   readonly name: string

@@ -4,7 +4,8 @@
  * macOS. Tested by test/gpu/presence-macos.ts.
  */
 import { type Ms, ms } from '../base/units.ts'
-import type { Presence, Run } from './presence.ts'
+import type { Presence } from './presence.ts'
+import type { Run } from './run.ts'
 
 /** The least of what `ioreg -c IOHIDSystem` says: every input system has its own. */
 export function parseHidIdle(text: string): Ms | undefined {

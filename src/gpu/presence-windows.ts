@@ -4,7 +4,8 @@
  * runs in the session. Tested by test/gpu/presence-windows.ts.
  */
 import { ms } from '../base/units.ts'
-import type { Presence, Run } from './presence.ts'
+import type { Presence } from './presence.ts'
+import type { Run } from './run.ts'
 
 /** Prints such as `session=1 idle=5312 locked=0`. Ticks are of 32 bits and wrap. */
 export const WINDOWS_INPUT = `$ErrorActionPreference='Stop'

@@ -9,13 +9,7 @@ import type { Ms } from '../base/units.ts'
 import { LinuxPresence } from './presence-linux.ts'
 import { macPresence } from './presence-macos.ts'
 import { windowsPresence } from './presence-windows.ts'
-
-/** Runs a program and gives what it writes; undefined where it is not there, fails or takes too long. */
-export type Run = (
-  program: string,
-  args: readonly string[],
-  signal: AbortSignal,
-) => Promise<string | undefined>
+import type { Run } from './run.ts'
 
 export interface Presence {
   /** none: nobody is logged in at a screen, so nobody can be in the way. */

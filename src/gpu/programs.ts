@@ -7,7 +7,7 @@
  */
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Run } from './presence.ts'
+import type { Run } from './run.ts'
 
 /** More processes, or longer arguments, are not looked at. */
 const PROCESSES_MAX = 16_384

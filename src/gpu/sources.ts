@@ -8,8 +8,9 @@ import { type PowerSource, readBattery } from './battery.ts'
 import { Fact, type FactOptions } from './fact.ts'
 import { type CardFacts, type FactName, factsNeeded, type IdleSettings } from './facts.ts'
 import { type Inhibitor, readInhibitors } from './inhibitors.ts'
-import { type Presence, type PresenceReader, presenceReader, type Run } from './presence.ts'
+import { type Presence, type PresenceReader, presenceReader } from './presence.ts'
 import { readPrograms } from './programs.ts'
+import type { Run } from './run.ts'
 import type { ForeignUse, GpuSample, GpuSamples } from './sample.ts'
 
 /** One reading each; undefined, or a throw: it cannot be told now. */

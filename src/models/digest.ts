@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto'
 import { open, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
+import { abortable } from '../base/abort.ts'
 import { concat, hex, sha256, unhex } from '../base/bytes.ts'
 import { writeFileAtomic } from '../base/files.ts'
 import { ModelError } from './errors.ts'
@@ -74,16 +75,7 @@ export class Digests {
       () => {},
       () => {},
     )
-    let onAbort = () => {}
-    const aborted = new Promise<never>((_, reject) => {
-      onAbort = () => reject(signal.reason)
-      signal.addEventListener('abort', onAbort, { once: true })
-    })
-    try {
-      return await Promise.race([work, aborted])
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    return await abortable(work, signal)
   }
 
   async #read(paths: readonly string[], options: DigestOptions): Promise<WeightsDigest> {

@@ -6,13 +6,12 @@
  * that find it the slower one would remove the lock of the faster. Processes of several machines on one
  * shared folder are not told apart. Tested by test/models/lock.ts.
  */
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { constants, copyFile, link, readFile, rm, writeFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
 import { z } from 'zod'
 import { hex } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { startTime } from '../base/process-time.ts'
 import { type Ms, ms } from '../base/units.ts'
 
 const Holder = z.strictObject({
@@ -151,34 +150,6 @@ async function isAlive({ pid, started }: Holder): Promise<boolean> {
   } catch (error) {
     return codeOf(error) === 'EPERM'
   }
-}
-
-/** When a process started, in words that only equal themselves; undefined: there is none, or nobody says. */
-async function startTime(pid: number): Promise<string | undefined> {
-  try {
-    return process.platform === 'linux' ? await fromProc(pid) : await fromPs(pid)
-  } catch {
-    return undefined
-  }
-}
-
-/** Field 22 of /proc/PID/stat, in clock ticks since the boot that the boot id names. */
-async function fromProc(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
-  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
-  // The second field is the command in brackets and may hold anything, so count from its end.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const ticks = fields[19]
-  if (ticks === undefined || fields[0] === 'Z' || fields[0] === 'X') return undefined
-  return `${boot.trim()} ${ticks}`
-}
-
-async function fromPs(pid: number): Promise<string | undefined> {
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)], {
-    env: { PATH: '/bin:/usr/bin', LC_ALL: 'C' },
-    timeout: 3_000,
-  })
-  return stdout.trim() === '' ? undefined : stdout.trim()
 }
 
 function codeOf(error: unknown): string {

@@ -1,11 +1,10 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { EXIT } from '../../src/cli/context.ts'
 import { failureOf } from '../../src/cli/failure.ts'
 import { type TryDeps, tryCommand } from '../../src/cli/try.ts'
-import { tinyModelPath } from '../../src/config/root.ts'
 import type { GpuSample } from '../../src/gpu/sample.ts'
 import { type CommandOptions, command, FakeTerminal } from '../support/command.ts'
 import { CPU_ONLY, RTX_3060 } from '../support/machines.ts'
@@ -137,13 +136,6 @@ t.test('what is not here is fetched after a question', async (t) => {
   const words = ['nice-8b', '--prompt', 'x', '--data', folder]
   const away = await tried(words, { deps, environment })
   t.match(away, { status: EXIT.failure, err: /nice-8b is not here\nSOURCE_UNREACHABLE/ })
-  const copy = join(folder, 'copy.gguf')
-  await writeFile(copy, await readFile(tinyModelPath()))
-  const added = await command(['models', 'add', copy, '--no-fit', '--data', folder])
-  t.equal(added.status, EXIT.ok, added.err)
-  const mine = await tried(['copy', '--prompt', 'Hello!', '--data', folder])
-  t.equal(mine.status, EXIT.ok, mine.err)
-  t.match(mine.err, /copy runs on /)
   t.match(await tried(['no-such-model', '--data', folder], { deps }), {
     status: EXIT.config,
     err: /SOURCE_NAME/,

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { copyFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { startTime } from '../../src/inference/llamacpp/orphan.ts'
+import { startTime } from '../../src/base/process-time.ts'
 import { tellDaemon } from '../../src/ops/admin.ts'
 import { field, Network, SERVICE, until } from '../support/network.ts'
 

@@ -133,7 +133,7 @@ t.test('a card that uses the machine’s memory', async (t) => {
 
 t.test('a display keeps half a gibibyte, and a card may be without one', async (t) => {
   t.equal(usable(card('a', 4), undefined), 3.5 * GIB)
-  t.equal(usable(card('a', 4, 4, { hasDisplay: false }), undefined), Math.floor(3.6 * GIB))
+  t.equal(usable(card('a', 4, 4, { hasDisplay: false }), undefined), Math.floor(3.52 * GIB))
   t.equal(usable(card('a', 1, 24), undefined), 0, 'the owner uses it')
   t.equal(usable(card('a', 4), 1 * GIB), 3 * GIB)
 })
@@ -146,7 +146,7 @@ t.test('the arithmetic is written', async (t) => {
   t.match(lines, /^scratch memory of a step: 267 MiB, and 501 KiB for what it answers$/m)
   t.match(
     lines,
-    /^Card a: 5\.\d\d GiB for 32 layers, with 320 MiB of its driver, of 8\.80 GiB that may be used \(10\.00 GiB free\)$/m,
+    /^Card a: 5\.\d\d GiB for 32 layers, with 320 MiB of its driver, of 8\.56 GiB that may be used \(10\.00 GiB free\)$/m,
   )
   t.match(lines, /^memory: \d+ MiB, with 128 MiB of the engine itself, of 14\.40 GiB that may/m)
   const gemma = fit(shapeOfPlan(GEMMA3_12B), machine(16, card('a', 24)))

@@ -1,5 +1,5 @@
 /** Programs that answer from a table: by the beginning of their command line. All else is not there. */
-import type { Run } from '../../src/gpu/presence.ts'
+import type { Run } from '../../src/gpu/run.ts'
 
 export interface ScriptedRun {
   readonly run: Run

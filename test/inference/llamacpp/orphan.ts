@@ -5,13 +5,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../../src/base/clock.ts'
 import { silentLog } from '../../../src/base/log.ts'
-import { ms } from '../../../src/base/units.ts'
-import {
-  endLeftover,
-  forgetEngine,
-  recordEngine,
-  startTime,
-} from '../../../src/inference/llamacpp/orphan.ts'
+import { startTime } from '../../../src/base/process-time.ts'
+import { endLeftover, forgetEngine, recordEngine } from '../../../src/inference/llamacpp/orphan.ts'
 
 const deps = { clock: systemClock, log: silentLog() }
 
@@ -30,29 +25,6 @@ const isThere = (path: string) =>
     () => true,
     () => false,
   )
-
-t.test('a process has one start time, and another process another', async (t) => {
-  const one = await stray(t)
-  t.type(await startTime(one.pid), 'string')
-  t.equal(await startTime(one.pid), await startTime(one.pid))
-  t.not(await startTime(one.pid), await startTime(process.pid))
-  one.child.kill('SIGKILL')
-  await one.exited
-  t.equal(await startTime(one.pid), undefined, 'gone')
-})
-
-t.test('a process that is dead and not yet buried counts as gone', async (t) => {
-  // Its parent becomes one that never asks how it ended.
-  const script = 'sleep 1000 & echo $!; exec sleep 1000'
-  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] })
-  t.teardown(() => parent.kill('SIGKILL'))
-  const [line] = await once(parent.stdout, 'data')
-  const pid = Number(String(line))
-  t.type(await startTime(pid), 'string')
-  process.kill(pid, 'SIGKILL')
-  while ((await startTime(pid)) !== undefined) await systemClock.sleep(ms(1))
-  t.doesNotThrow(() => process.kill(pid, 0), 'the number is still taken')
-})
 
 t.test('an engine of an earlier run is ended', async (t) => {
   const path = join(t.testdir(), 'engine.json')

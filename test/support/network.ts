@@ -74,9 +74,11 @@ export interface NetworkOptions {
   readonly balance?: bigint
   /** Where the supplier finds the chain, given the devnet's own address: a proxy in between. */
   readonly through?: (rpcUrl: string) => Promise<string>
-  /** Merged into supplier.yaml. */
   /** Of the service. */
   readonly deadline?: string
+  /** Merged into the service. */
+  readonly service?: Record<string, unknown>
+  /** Merged into supplier.yaml. */
   readonly config?: Record<string, unknown>
   /** Merged into its section `relay`. */
   readonly relay?: Record<string, unknown>
@@ -370,7 +372,7 @@ export class Network {
         drain: '10s',
         ...options.relay,
       },
-      services: [{ id: SERVICE, backend, deadline: options.deadline ?? '20s' }],
+      services: [{ id: SERVICE, backend, deadline: options.deadline ?? '20s', ...options.service }],
       admin: { listen: '127.0.0.1:0' },
       // Whoever runs the tests may type meanwhile.
       machine: { serve: 'always', onBattery: true, temperatureMax: 120 },

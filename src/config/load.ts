@@ -8,6 +8,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { errorText, SupplierError } from '../base/errors.ts'
+import { issueText } from '../base/issue.ts'
 import { parseGasPrice } from '../chain/tx.ts'
 import { NETWORKS, UNNAMED } from './networks.ts'
 import { type Config, type ConfigFile, ConfigSchema } from './schema.ts'
@@ -43,7 +44,9 @@ export async function loadConfig(path: string): Promise<Config> {
 export function parseConfig(text: string, folder: string): Config {
   const raw = readYaml(text) ?? {}
   const parsed = ConfigSchema.safeParse(raw)
-  const problems = parsed.success ? beyondSchema(parsed.data) : parsed.error.issues.map(describe)
+  const problems = parsed.success
+    ? beyondSchema(parsed.data)
+    : parsed.error.issues.map((issue) => issueText(issue, 'see supplier.example.yaml'))
   if (!namesNode(raw))
     problems.push('chain.rpc: name a node, or write network: mainnet, beta or local')
   if (!parsed.success || problems.length > 0) {
@@ -131,20 +134,6 @@ function withNetwork(file: ConfigFile): Config {
 
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
-}
-
-function describe(issue: {
-  path: PropertyKey[]
-  message: string
-  code?: string
-  keys?: string[]
-}): string {
-  const path = issue.path.map(String).join('.')
-  if (issue.code === 'unrecognized_keys') {
-    const keys = (issue.keys ?? []).map((key) => (path === '' ? key : `${path}.${key}`))
-    return `${keys.join(', ')}: there is no such setting; see supplier.example.yaml`
-  }
-  return `${path === '' ? 'the file' : path}: ${issue.message}`
 }
 
 function withPaths(config: Config, folder: string): Config {

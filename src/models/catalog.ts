@@ -8,6 +8,7 @@ import { open, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { parseDocument } from 'yaml'
 import { errorText } from '../base/errors.ts'
+import { issueText } from '../base/issue.ts'
 import {
   type CatalogVariant,
   FamilyFile,
@@ -123,7 +124,11 @@ export function parseFamily(text: string, path: string): CatalogFamily {
   if (Buffer.byteLength(text) > FILE_BYTES_MAX)
     throw wrong(path, [`write at most ${FILE_BYTES_MAX / 1024} KiB`])
   const parsed = FamilyFile.safeParse(readYaml(text, path))
-  if (!parsed.success) throw wrong(path, parsed.error.issues.map(describe))
+  if (!parsed.success)
+    throw wrong(
+      path,
+      parsed.error.issues.map((issue) => issueText(issue, 'leave it out')),
+    )
   const { models, ...family } = parsed.data
   const whole = { ...family, models: models.map((model) => withTraits(family, model)) }
   const problems = beyondSchema(whole, path)
@@ -205,20 +210,6 @@ async function readSmall(path: string): Promise<string> {
   } catch (cause) {
     throw new ModelError('CATALOG', `${path}: this file cannot be read`, { cause })
   }
-}
-
-function describe(issue: {
-  path: PropertyKey[]
-  message: string
-  code?: string
-  keys?: string[]
-}): string {
-  const path = issue.path.map(String).join('.')
-  if (issue.code === 'unrecognized_keys') {
-    const keys = (issue.keys ?? []).map((key) => (path === '' ? key : `${path}.${key}`))
-    return `${keys.join(', ')}: there is no such setting; leave it out`
-  }
-  return `${path === '' ? 'the file' : path}: ${issue.message}`
 }
 
 /** Nothing that a terminal would obey: keys come from the file. */

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { silentLog } from '../../src/base/log.ts'
 import { ms } from '../../src/base/units.ts'
 import type { CardFacts } from '../../src/gpu/facts.ts'
@@ -77,63 +77,53 @@ function watching(gpus: () => Promise<GpuSamples>) {
   return { clock, watch }
 }
 
-t.test('a card that others use is not free because nvidia-smi is late', async (t) => {
-  const CARD: GpuSample = {
-    id: 'GPU-1',
-    vendor: 'nvidia',
-    index: 0,
-    name: 'RTX',
-    isShared: false,
-    isAsleep: false,
-    load: 0.9,
-    processes: [],
-    memoryTotal: 100,
-    memoryUsed: 60,
+const LATE: GpuSamples = {
+  gpus: [],
+  problems: ['nvidia-smi does not answer: the NVIDIA driver hangs or is very busy.'],
+}
+
+/** A card that is looked at until the test ends, and a driver that falls silent when it is told to. */
+async function watched(t: Test, use: Pick<GpuSample, 'load' | 'memoryUsed'>) {
+  const card: GpuSample = {
+    ...{ id: 'GPU-1', vendor: 'nvidia', index: 0, name: 'RTX', isShared: false, isAsleep: false },
+    ...{ processes: [], memoryTotal: 100 },
+    ...use,
   }
-  let answer: GpuSamples = { gpus: [CARD], problems: [] }
+  let answer: GpuSamples = { gpus: [card], problems: [] }
   const { clock, watch } = watching(async () => answer)
   const ended = new AbortController()
   t.teardown(() => ended.abort('over'))
   watch.run(ended.signal).catch(() => {})
-  for (let i = 0; i < 20; i++) await clock.advance(500)
-  t.ok(reasonsAgainst(watch.current(), ['GPU-1']).length > 0, 'a game')
-  answer = {
-    gpus: [],
-    problems: ['nvidia-smi does not answer: the NVIDIA driver hangs or is very busy.'],
+  const pass = async (halves: number) => {
+    for (let i = 0; i < halves; i++) await clock.advance(500)
   }
-  for (let i = 0; i < 14; i++) await clock.advance(500)
-  t.ok(reasonsAgainst(watch.current(), ['GPU-1']).length > 0, 'still, as far as anybody knows')
+  await pass(20)
+  return {
+    pass,
+    fallSilent: () => {
+      answer = LATE
+    },
+    against: (ids: readonly string[]) => reasonsAgainst(watch.current(), ids),
+  }
+}
+
+t.test('a card that others use is not free because nvidia-smi is late', async (t) => {
+  const { pass, fallSilent, against } = await watched(t, { load: 0.9, memoryUsed: 60 })
+  t.ok(against(['GPU-1']).length > 0, 'a game')
+  fallSilent()
+  await pass(14)
+  t.ok(against(['GPU-1']).length > 0, 'still, as far as anybody knows')
 })
 
 t.test('and not after half a minute without an answer, either', async (t) => {
-  const CARD: GpuSample = {
-    id: 'GPU-1',
-    vendor: 'nvidia',
-    index: 0,
-    name: 'RTX',
-    isShared: false,
-    isAsleep: false,
-    load: 0,
-    processes: [],
-    memoryTotal: 100,
-    memoryUsed: 1,
-  }
-  let answer: GpuSamples = { gpus: [CARD], problems: [] }
-  const { clock, watch } = watching(async () => answer)
-  const ended = new AbortController()
-  t.teardown(() => ended.abort('over'))
-  watch.run(ended.signal).catch(() => {})
-  for (let i = 0; i < 20; i++) await clock.advance(500)
-  t.strictSame(reasonsAgainst(watch.current(), ['GPU-1']), [])
-  answer = {
-    gpus: [],
-    problems: ['nvidia-smi does not answer: the NVIDIA driver hangs or is very busy.'],
-  }
-  for (let i = 0; i < 40; i++) await clock.advance(500)
-  t.strictSame(reasonsAgainst(watch.current(), ['GPU-1']), [], 'a hiccup ends nothing')
-  for (let i = 0; i < 40; i++) await clock.advance(500)
-  t.match(reasonsAgainst(watch.current(), ['GPU-1']), [{ name: 'unknown' }])
-  t.strictSame(reasonsAgainst(watch.current(), []), [], 'the processor serves')
+  const { pass, fallSilent, against } = await watched(t, { load: 0, memoryUsed: 1 })
+  t.strictSame(against(['GPU-1']), [])
+  fallSilent()
+  await pass(40)
+  t.strictSame(against(['GPU-1']), [], 'a hiccup ends nothing')
+  await pass(40)
+  t.match(against(['GPU-1']), [{ name: 'unknown' }])
+  t.strictSame(against([]), [], 'the processor serves')
 })
 
 t.test('a pause holds while its file cannot be read for a moment', async (t) => {
